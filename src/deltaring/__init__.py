@@ -1,0 +1,44 @@
+"""Streaming decoder for the server events of the OpenAI Realtime API.
+
+    event = deltaring.decode(frame)          # one frame by itself
+    decoder = deltaring.Decoder()            # one per connection: audio goes to rings
+    event = decoder.decode(frame)
+
+See `deltaring.events` for the events, `deltaring.recording` for recorded sessions.
+"""
+
+from deltaring.decoder import Decoder, Stats, decode
+from deltaring.errors import (
+    DeltaringError,
+    FrameError,
+    FrameTooLarge,
+    InvalidAudio,
+    InvalidJSON,
+    RecordingError,
+    ReplayError,
+    SchemaError,
+)
+from deltaring.events import *  # noqa: F403 - the 58 events, UnknownEvent and InvalidEvent
+from deltaring.events import __all__ as _event_names
+from deltaring.ring import AudioRing
+from deltaring.track import AudioDelta, Track
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AudioDelta",
+    "AudioRing",
+    "Decoder",
+    "DeltaringError",
+    "FrameError",
+    "FrameTooLarge",
+    "InvalidAudio",
+    "InvalidJSON",
+    "RecordingError",
+    "ReplayError",
+    "SchemaError",
+    "Stats",
+    "Track",
+    "decode",
+    *_event_names,
+]

@@ -1,0 +1,216 @@
+"""TrackPool: the tracks of one decoder, and the ring memory that they share.
+
+Rule: memory goes from a track to the next only when the first is drained (done, and all read), and
+it goes in a new AudioRing. Everything here is bounded: `max_tracks` blocks of memory, and
+`HISTORY` tracks without any.
+
+The life of a track: open at its first delta; done at its audio.done, its response's response.done
+or a session.created; retired when it is drained and another track opens; forgotten when HISTORY
+later ones are retired. A late delta brings a retired track back with a fresh ring.
+"""
+
+import itertools
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from deltaring.audio import PCM16, AudioFormat, find_format, stated_format
+from deltaring.ring import AudioRing, Samples
+from deltaring.track import Key, Track
+
+HISTORY = 256
+"""Tracks without memory that are remembered, so that late deltas find their positions."""
+
+_BYTE_RATE = 48_000  # bytes per second that an unknown format gets room for: those of pcm16
+
+
+class Route(NamedTuple):
+    """The header of a proven frame, cut inside its event_id, and the track that it leads to."""
+
+    head: bytes
+    """Up to and with the first underscore of the event_id, as in `event_`."""
+    begin: int
+    """Where the rest of the event_id begins: the length of `head`."""
+    end: int
+    tail: bytes
+    """From the event_id's closing quote to the payload."""
+    start: int
+    """Where the payload starts."""
+    prefix: str
+    """The part of the event_id that is in `head`."""
+    type: str
+    output_index: int
+    track: Track
+
+
+class TrackPool:
+    """Finds the track of an audio delta, opens and closes tracks, settles their formats."""
+
+    def __init__(
+        self,
+        seconds: float,
+        format: str | None,
+        sample_rate: int | None,
+        keep_g711: bool,
+        max_tracks: int,
+    ) -> None:
+        self._seconds = seconds
+        self._sample_rate = sample_rate
+        self._keep_g711 = keep_g711
+        self._max_tracks = max_tracks
+        self._own_format = None if format is None else self._resolve((format, None))
+        self._session_format = self._resolve(None)
+        self._response_formats: OrderedDict[str, AudioFormat] = OrderedDict()
+        self.tracks: dict[Key, Track] = {}
+        self.route: Route | None = None
+        """Where the last proven header leads; gone whenever that may have changed."""
+        self._current: dict[Key, Track] = {}  # where a delta goes; `tracks` holds closed keys too
+        self._holders: dict[int, Track] = {}  # the tracks that have memory, by serial
+        self._history: OrderedDict[int, Track] = OrderedDict()  # those that have none
+        self._free: list[Samples] = []  # last in, first out: warm pages first
+        self._serials = itertools.count(1)
+        self._forgotten_bytes = self._forgotten_dropped = self._forgotten_late = 0
+
+    # --- formats ----------------------------------------------------------------------------
+
+    def _resolve(self, stated: tuple[str, object] | None) -> AudioFormat:
+        name, rate = stated or (PCM16.name, None)
+        rate = rate if self._sample_rate is None else self._sample_rate
+        return find_format(name, rate, keep_g711=self._keep_g711)
+
+    def session_stated(self, audio: object, output_audio_format: object) -> None:
+        """Take the output format from a session's fields; null leaves it as it was."""
+        stated = stated_format(audio, output_audio_format)
+        if stated is not None:
+            self._session_format = self._resolve(stated)
+
+    def response_stated(self, response_id: str, audio: object, output_audio_format: object) -> None:
+        """Take one response's own output format, if it states one."""
+        stated = stated_format(audio, output_audio_format)
+        self._response_formats.pop(response_id, None)
+        if stated is not None:
+            self._response_formats[response_id] = self._resolve(stated)
+            if len(self._response_formats) > HISTORY:
+                self._response_formats.popitem(last=False)
+
+    def _format_for(self, response_id: str) -> AudioFormat:
+        return self._own_format or self._response_formats.get(response_id, self._session_format)
+
+    # --- tracks -----------------------------------------------------------------------------
+
+    def track(self, key: Key) -> Track:
+        """Return the track of that key, opened or brought back if need be."""
+        track = self._current.get(key)
+        if track is None:
+            return self._open(key)
+        if track.serial in self._history and not track.overrun:
+            self._revive(track)
+        return track
+
+    def _open(self, key: Key) -> Track:
+        format = self._format_for(key[0])
+        track = Track(key, next(self._serials), format, self._new_ring(format))
+        self._current[key] = track
+        self.tracks.pop(key, None)  # of an earlier response or epoch; its place is not this one's
+        self.tracks[key] = track
+        self._keep(track)
+        return track
+
+    def _revive(self, track: Track) -> None:
+        """Give a retired track a fresh ring whose counters go on from the old one's."""
+        del self._history[track.serial]
+        old = track.ring
+        track.ring = self._new_ring(track._format)
+        track.ring.written = track.ring.consumed = old.written
+        track.ring.dropped = old.dropped
+        self._keep(track)
+
+    def _keep(self, track: Track) -> None:
+        if track.ring.capacity:
+            self._holders[track.serial] = track
+        else:
+            self._remember(track)
+
+    def _new_ring(self, format: AudioFormat) -> AudioRing:
+        """Return a ring for that format, with a capacity of 0 if all memory is held."""
+        self._retire_drained()
+        capacity = max(1, int(self._seconds * (format.sample_rate or _BYTE_RATE)))
+        memory = self._take(capacity * format.dtype.itemsize)
+        return AudioRing(0 if memory is None else capacity, format.dtype, memory=memory)
+
+    def _take(self, size: int) -> Samples | None:
+        """Return a free block of at least `size` bytes, or None if all are held."""
+        if len(self._holders) >= self._max_tracks:
+            return None
+        if self._free and len(self._free[-1]) >= size:
+            return self._free.pop()
+        del self._free[-1:]  # too small: a larger one takes its place
+        try:
+            return np.empty(size, np.uint8)  # pages are touched only as audio arrives
+        except MemoryError:
+            return None
+
+    def _retire_drained(self) -> None:
+        for track in [track for track in self._holders.values() if track.drained]:
+            del self._holders[track.serial]
+            self._free.append(track.ring._detach())
+            self._remember(track)
+        self.route = None
+
+    def _remember(self, track: Track) -> None:
+        """Keep a track without memory among the last HISTORY of its kind."""
+        self._history[track.serial] = track
+        if len(self._history) > HISTORY:
+            self._forget(self._history.popitem(last=False)[1])
+
+    def _forget(self, track: Track) -> None:
+        for tracks in (self.tracks, self._current):
+            if tracks.get(track.key) is track:
+                del tracks[track.key]
+        self._forgotten_bytes += track.received
+        self._forgotten_dropped += track.ring.dropped
+        self._forgotten_late += track._late
+
+    # --- endings ----------------------------------------------------------------------------
+
+    def audio_done(self, key: Key) -> None:
+        """The track of that key is done; without a response id, its key is free again."""
+        if key in self._current:
+            self._close(key)
+
+    def response_created(self) -> None:
+        """Tracks without a response id belong to an earlier response: they are done."""
+        for key in [key for key in self._current if not key[0]]:
+            self._close(key)
+
+    def response_done(self, response_id: str) -> None:
+        """The tracks of that response are done, and those without a response id."""
+        for key in [key for key in self._current if key[0] in (response_id, "")]:
+            self._close(key)
+
+    def session_created(self) -> None:
+        """A new epoch: all tracks are done, no key leads to them, formats start anew."""
+        for key in list(self._current):
+            self._close(key)
+        self._current.clear()
+        self.route = None
+        self._response_formats.clear()
+        self._session_format = self._resolve(None)
+
+    def _close(self, key: Key) -> None:
+        self._current[key]._close()
+        if not key[0]:
+            del self._current[key]
+        self.route = None
+
+    # --- figures ----------------------------------------------------------------------------
+
+    def totals(self) -> tuple[int, int, int]:
+        """Return bytes received, samples dropped and late deltas, of all tracks there ever were."""
+        tracks = [*self._holders.values(), *self._history.values()]
+        return (
+            self._forgotten_bytes + sum(track.received for track in tracks),
+            self._forgotten_dropped + sum(track.ring.dropped for track in tracks),
+            self._forgotten_late + sum(track._late for track in tracks),
+        )

@@ -1,0 +1,384 @@
+"""Recorded sessions: reading and writing them, as docs/recording.md specifies.
+
+Rule: frames stay as they were on the wire, and whatever is wrong with a file is named with its
+line and byte offset while the rest of it is read. Nothing here knows what a frame means.
+"""
+
+import gzip
+import io
+import math
+import os
+import re
+import zlib
+from binascii import Error as Base64Error
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import msgspec
+from msgspec import Raw, Struct
+from pybase64 import b64decode, b64encode
+
+from deltaring.errors import FrameError, InvalidJSON, RecordingError
+from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
+from deltaring.kernel import spans_audio_delta
+from deltaring.lines import Line, Source, read_lines
+
+MAX_PROBLEMS = 1_000
+"""Problems of one recording that are kept; further ones are only counted."""
+
+_ENVELOPE_ROOM = 4_096  # bytes of a line beside its frame
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or a skippable one
+_ZSTD_WINDOW_LOG = 27  # 128 MiB, zstd's own default; more would be memory at a file's command
+
+_ENVELOPE = re.compile(
+    rb'\{"time": ?(-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,20})?), ?"source": ?"(server|client)", ?"event": ?'
+)
+
+
+class Record(NamedTuple):
+    """One frame of a recording."""
+
+    time: float | None
+    """Unix seconds; None where the recording does not say."""
+    source: str
+    """server or client"""
+    frame: bytes | memoryview
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong with a recording, and where."""
+
+    file: str
+    line: int
+    """From 1."""
+    offset: int
+    """Byte at which the line starts, from 0, after decompression."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: byte {self.offset}: {self.reason}"
+
+
+class Recording:
+    """A recorded session, read from the start each time it is iterated over.
+
+        recording = Recording("session.jsonl.gz")
+        for time, source, frame in recording:
+            ...
+        for problem in recording.problems:
+            print(problem)
+
+    What is wrong with the file does not stop the iteration: it is put into `problems`. Opening may
+    raise OSError, and RecordingError where Zstandard is needed and not installed.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        *,
+        name: str | None = None,
+        max_frame: int = MAX_FRAME,
+    ) -> None:
+        """Name a recording: a path, or a binary stream (which can be read once).
+
+        name: what problems call it; the path as given unless told otherwise.
+        max_frame: longest frame in bytes; a longer one is reported and skipped.
+        """
+        self._source = source
+        self._max_frame = max_frame
+        self.name = name or str(getattr(source, "name", source))
+        self._start()
+
+    def _start(self) -> None:
+        self.problems: list[Problem] = []
+        """What was found wrong so far, at most MAX_PROBLEMS."""
+        self.problem_count = 0
+        """How many problems there were so far."""
+        self.line = 0
+        """Line number of the record at hand, from 1."""
+        self.offset = 0
+        """Byte at which that line starts, from 0, after decompression."""
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the records, each with its frame as bytes."""
+        for time, source, frame in self.views():
+            yield Record(time, source, bytes(frame))
+
+    def views(self) -> Iterator[Record]:
+        """Yield the records without copying their frames.
+
+        A frame is a memoryview that stays valid until the next record is asked for; its contents
+        change then.
+        """
+        self._start()
+        # base64 makes four bytes of three: the longest line is that of a frame kept as `raw`.
+        limit = self._max_frame * 4 // 3 + _ENVELOPE_ROOM
+        with _Stream(self._source) as stream:
+            for line in read_lines(stream, limit):
+                self.line, self.offset = line.number, line.offset
+                record = self._read(line, stream.broken)
+                if record is not None:
+                    yield record
+            if stream.broken:
+                self.report(stream.broken)
+
+    def report(self, reason: str) -> None:
+        """Add a problem with the line at hand: for those who decode its frame, too."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(self.name, max(self.line, 1), self.offset, reason))
+
+    def _read(self, line: Line, broken: str) -> Record | None:
+        """Return the record of a line; None for an empty or broken one."""
+        if line.too_long:
+            self.report(f"the line is too long for a frame of {self._max_frame} bytes")
+            return None
+        try:
+            record = _parse(line)
+        except FrameError as error:
+            if line.complete:
+                self.report(str(error))
+            elif not broken:
+                self.report(f"truncated last line: {error}")
+            return None
+        if record is not None and len(record.frame) > self._max_frame:
+            self.report(str(too_large(len(record.frame), self._max_frame)))
+            return None
+        return record
+
+
+def _parse(line: Line) -> Record | None:
+    """Cut the frame out of a line, or parse it; None for an empty line. Raises FrameError."""
+    _, offset, buffer, start, stop, _, _ = line
+    if not offset and buffer.startswith(_BOM, start, stop):
+        start += len(_BOM)
+    if buffer.endswith(b"\r", start, stop):
+        stop -= 1
+    if spans_audio_delta(buffer, start, stop):
+        return Record(None, "server", memoryview(buffer)[start:stop])
+    head = _ENVELOPE.match(buffer, start, stop)
+    if (
+        head is not None
+        and buffer.endswith(b"}", head.end(), stop)
+        and spans_audio_delta(buffer, head.end(), stop - 1)
+    ):
+        return Record(float(head[1]), head[2].decode(), memoryview(buffer)[head.end() : stop - 1])
+    text = bytes(memoryview(buffer)[start:stop])
+    return None if text.isspace() or not text else _parse_text(text)
+
+
+_ABSENT = Raw()
+
+
+class _Fields(Struct):
+    """The keys of a line that matter, unread: what stands in a frame is not ours to judge."""
+
+    type: Raw = _ABSENT
+    time: Raw = Raw(b"null")
+    source: Raw = Raw(b'"server"')
+    event: Raw = _ABSENT
+    raw: Raw = _ABSENT
+
+
+_FIELDS = msgspec.json.Decoder(_Fields)
+
+
+def _parse_text(text: bytes) -> Record:
+    """Parse a line of any shape. Raises InvalidJSON."""
+    if len(text) > SHORT:
+        check_depth(text)
+    try:
+        fields = _FIELDS.decode(text)
+        if fields.type is not _ABSENT:
+            return Record(None, "server", memoryview(text))
+        return Record(_time(fields.time), _source(fields.source), _frame(fields))
+    except msgspec.ValidationError as error:
+        raise InvalidJSON(f"neither a frame nor an envelope: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
+
+
+def _time(raw: Raw) -> float | None:
+    value: float | str | None = msgspec.json.decode(raw, type=float | str | None)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise msgspec.ValidationError(f"`time` is no ISO 8601 time: {value!r}") from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return value
+
+
+def _source(raw: Raw) -> str:
+    value: str = msgspec.json.decode(raw, type=str)
+    if value not in ("server", "client"):
+        raise msgspec.ValidationError(f"`source` is {value!r}, not 'server' or 'client'")
+    return value
+
+
+def _frame(fields: _Fields) -> memoryview:
+    if fields.event is not _ABSENT:
+        view = memoryview(fields.event)
+        if bytes(view[:1]) == b"{":
+            return view
+        raise msgspec.ValidationError("`event` is no object")
+    if fields.raw is _ABSENT:
+        raise msgspec.ValidationError("there is no `type`, no `event` and no `raw`")
+    try:
+        return memoryview(b64decode(msgspec.json.decode(fields.raw, type=str), None, True))
+    except (Base64Error, ValueError) as error:
+        raise msgspec.ValidationError(f"`raw` is not strict base64: {error}") from None
+
+
+class _Stream:
+    """The bytes of a recording, decompressed; a fault of the stream becomes an early end."""
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO) -> None:
+        self._owned: list[Any] = []
+        self.broken = ""
+        """What cut the stream off, once it is."""
+        if isinstance(source, (str, os.PathLike)):
+            source = Path(source).open("rb")  # noqa: SIM115 - closed by __exit__
+            self._owned.append(source)
+        try:
+            self._source, self._kind = self._decompressed(source)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def _decompressed(self, source: BinaryIO) -> tuple[Source, str]:
+        if not hasattr(source, "peek"):
+            source = io.BufferedReader(source)  # type: ignore[type-var, assignment]
+        head = source.peek(4)[:4]  # type: ignore[attr-defined]
+        if head.startswith(_GZIP):
+            return self._opened(gzip.GzipFile(fileobj=source)), "gzip"
+        if _ZSTD.match(head):
+            return self._opened(_open_zstd(source)), "zstd"
+        return source, ""  # type: ignore[return-value]
+
+    def _opened(self, stream: Any) -> Any:
+        self._owned.append(stream)
+        return stream
+
+    def readinto1(self, buffer: memoryview) -> int:
+        try:
+            return self._source.readinto1(buffer)
+        except EOFError:
+            self.broken = f"truncated {self._kind} stream"
+        except (OSError, zlib.error) as error:
+            self.broken = f"damaged {self._kind} stream: {error}" if self._kind else str(error)
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":  # of whichever module has it
+                raise
+            self.broken = f"damaged {self._kind} stream: {error}"
+        return 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self._owned:
+            self._owned.pop().close()
+
+
+def _open_zstd(source: BinaryIO) -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise RecordingError(
+                "this recording is compressed with Zstandard: pip install 'deltaring[zstd]'"
+            ) from None
+    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return zstd.ZstdFile(source, options=options)
+
+
+class RecordingWriter:
+    """Appends frames to a recording, each in one write to the operating system.
+
+        with RecordingWriter("session.jsonl") as recording:
+            recording.write(frame, time=time.time())
+
+    A crash loses at most the line in flight. Raises OSError as files do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open `path` for appending; a last line that was cut off there is ended first."""
+        self._file = io.FileIO(path, "ab+")
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            self._file.seek(size - 1)
+            if self._file.read(1) != b"\n":
+                self._append(b"\n")
+
+    def write(self, frame: Frame, *, source: str = "server", time: float | None = None) -> None:
+        """Append one frame as it is.
+
+        source: "server" or "client". time: Unix seconds, None where it is not known.
+        Raises ValueError for another source or a time that is not finite.
+        """
+        if source not in ("server", "client"):
+            raise ValueError(f"source is 'server' or 'client', not {source!r}")
+        if time is not None and not math.isfinite(time):
+            raise ValueError(f"time is not finite: {time}")
+        data = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
+        stamp = b"null" if time is None else repr(float(time)).encode()
+        self._append(b'{"time":%s,"source":"%s",%s}\n' % (stamp, source.encode(), _body(data)))
+
+    def _append(self, line: bytes) -> None:
+        written = self._file.write(line)
+        if written != len(line):
+            raise OSError(f"{self._file.name}: only {written} of {len(line)} bytes were written")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Object(Struct):
+    """Any JSON object: decoding to it checks and keeps nothing."""
+
+
+_OBJECT = msgspec.json.Decoder(_Object)
+
+
+def _body(frame: bytes) -> bytes:
+    """Return `"event":<frame>` where the frame can stand in a line, else `"raw":"<base64>"`."""
+    if b"\n" not in frame and b"\r" not in frame and _is_object(frame):
+        return b'"event":' + frame
+    return b'"raw":"' + b64encode(frame) + b'"'
+
+
+def _is_object(frame: bytes) -> bool:
+    try:
+        check_depth(frame)
+        frame.decode()
+        _OBJECT.decode(frame)
+    except (FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
