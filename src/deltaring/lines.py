@@ -4,12 +4,16 @@ Rule: the buffer never holds more than one line and one read, and never more tha
 line. What is longer is passed over without being kept.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 CHUNK = 256 << 10
 """Bytes per read: large enough to hide the calls, small enough to stay in the L2 cache, where
 reading runs at 10 GB/s and not at the speed of page faults."""
+
+
+_EMPTY = re.compile(rb"\n+")
 
 
 class Source(Protocol):
@@ -36,18 +40,23 @@ class Line(NamedTuple):
 
 
 def read_lines(source: Source, limit: int) -> Iterator[Line]:
-    """Yield the lines of `source`; the last one is incomplete where it has no LF."""
+    """Yield the lines of `source` but for empty ones; the last is incomplete if it has no LF."""
     buffer = bytearray(CHUNK)
     base = start = scan = stop = 0  # buffer[0] is at `base`; buffer[start:stop] is not yet yielded
     offset, number, skipping = 0, 1, False
     while True:
         newline = buffer.find(b"\n", scan, stop)
-        if newline >= 0:
+        if newline == start and not skipping:
+            # Empty lines are nobody's; ten thousand million of them fit into a gzip of 10 MB.
+            start = scan = _EMPTY.match(buffer, start, stop).end()  # type: ignore[union-attr]
+            number, offset = number + start - newline, base + start
+        elif newline >= 0:
             too_long = skipping or newline - start > limit
             begin = newline if too_long else start
             yield Line(number, offset, buffer, begin, newline, True, too_long)
             start = scan = newline + 1
             offset, number, skipping = base + start, number + 1, False
+        if newline >= 0:
             continue
         if skipping or stop - start > limit:
             base, start, stop, skipping = base + stop, 0, 0, True

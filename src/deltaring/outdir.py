@@ -1,0 +1,110 @@
+"""OutputFolder: a folder whose files appear whole or not at all.
+
+Rule: a file is written under a temporary name, synced, and renamed; nothing partial ever stands
+under a final name. Names are the caller's own: nothing from inside a recording is part of a path,
+nothing is written outside the folder, and no link is followed into another place.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from deltaring.errors import ReplayError
+
+_PART = ".part"
+_MAX_STEM = 60
+_SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt))?(\.(gz|zst))?$"
+# Not every system has every flag; where O_NOFOLLOW is missing, O_EXCL still refuses a link.
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def folder_name(given: str) -> str:
+    """Return the folder name for a recording, from its path as it was given.
+
+    The path's stem, sanitised and at most 60 characters long, and 8 hex digits of the path's
+    SHA-256: two paths never share a folder, even where the file system folds case.
+    """
+    stem = re.sub(_SUFFIXES, "", Path(given).name, flags=re.IGNORECASE)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:_MAX_STEM] or "recording"
+    return f"{stem}-{hashlib.sha256(os.fsencode(given)).hexdigest()[:8]}"
+
+
+class OutputFolder:
+    """A folder of output files. Files of an earlier run that are not written anew are removed."""
+
+    def __init__(self, root: Path, name: str, stale: re.Pattern[str]) -> None:
+        """Make `root/name`. `stale` matches the names of files that an earlier run may have left.
+
+        Raises ReplayError if there is something else, or a link, in its place; OSError as usual.
+        """
+        self.path = root / name
+        self._written: set[str] = set()
+        self._stale = stale
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            if not stat.S_ISDIR(self.path.lstat().st_mode):
+                raise ReplayError(f"{self.path} is in the way: not a folder, or a link") from None
+        self._remove(entry for entry in os.listdir(self.path) if entry.endswith(_PART))
+
+    def part(self, name: str) -> BinaryIO:
+        """Open a new file for reading and writing, under the temporary name of `name`."""
+        return os.fdopen(os.open(self.path / (name + _PART), _FLAGS, 0o644), "w+b")
+
+    def reopen(self, name: str) -> BinaryIO:
+        """Open the temporary file of `name` once more, to write on at its end."""
+        file = (self.path / (name + _PART)).open("r+b")
+        file.seek(0, os.SEEK_END)
+        return file  # type: ignore[return-value]
+
+    def keep(self, name: str, file: BinaryIO, *, final: str | None = None) -> None:
+        """Sync and close `file`, which `part` opened as `name`, and give it its final name."""
+        with file:
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self.path / (name + _PART), self.path / (final or name))
+        self._written.add(final or name)
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """Open a new file of that name; it appears when the block ends without an error."""
+        file = self.part(name)
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            self._remove([name + _PART])
+            raise
+        self.keep(name, file)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a finished file for reading."""
+        return (self.path / name).open("rb")
+
+    def finish(self) -> None:
+        """Remove what an earlier run left, and make the names durable."""
+        self._remove(
+            entry
+            for entry in os.listdir(self.path)
+            if self._stale.fullmatch(entry) and entry not in self._written
+        )
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def discard(self) -> None:
+        """Remove the temporary files: after an error."""
+        self._remove(entry for entry in os.listdir(self.path) if entry.endswith(_PART))
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            (self.path / name).unlink(missing_ok=True)

@@ -1,0 +1,288 @@
+"""Report: what a recording holds, in figures: the contents of `session.json`.
+
+Rule: it says nothing that is not in the recording (no clock, host, process or path of this run), and
+its lists are bounded: what is beyond a bound is counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from deltaring.decoder import Stats
+from deltaring.events import (
+    ConversationCreated,
+    ErrorEvent,
+    InvalidEvent,
+    RealtimeUsage,
+    ResponseCreated,
+    ResponseDone,
+    SessionCreated,
+    SessionUpdated,
+    TranscriptionSessionCreated,
+    TranscriptionSessionUpdated,
+    UnknownEvent,
+)
+from deltaring.recording import Record, Recording
+from deltaring.speech import SpokenItem
+from deltaring.track import AudioDelta, Track
+
+MAX_ROWS = 10_000
+"""Sessions, responses or server errors that are listed; a session of an hour has hundreds."""
+
+MAX_NAMES = 1_000
+"""Event types that are counted apart; the rest are counted under `OTHER`."""
+
+OTHER = "(other)"
+
+
+class SessionRow(Struct, omit_defaults=True):
+    """One session, from its session.created on."""
+
+    id: str = ""
+    model: str = ""
+    input_audio_format: Any = None
+    output_audio_format: Any = None
+
+
+class ResponseRow(Struct, omit_defaults=True):
+    """One response, at its end."""
+
+    id: str = ""
+    status: str = ""
+    usage: Any = None
+
+
+class ServerError(Struct, omit_defaults=True):
+    """One `error` event."""
+
+    line: int
+    type: str | None = None
+    code: str | int | None = None
+    message: str | None = None
+
+
+class Report(Struct, kw_only=True):
+    """What was found in one recording; `session.json` is this, as JSON."""
+
+    recording: str
+    """The file's name, without its folder."""
+    sessions: list[SessionRow] = []
+    conversations: list[str] = []
+    responses: list[ResponseRow] = []
+    usage: dict[str, Any] = {}
+    """Tokens of all responses together, summed field by field. Cached tokens are part of the input."""
+    frames: dict[str, int] = {}
+    events: dict[str, int] = {}
+    """How often each known type came from the server."""
+    unknown: dict[str, int] = {}
+    """The same for types that are not in the catalogue."""
+    client: dict[str, int] = {}
+    """The same for the client's events."""
+    first_time: float | None = None
+    last_time: float | None = None
+    items: list[SpokenItem] = []
+    seconds: float = 0.0
+    """Of the assistant's audio."""
+    errors: list[dict[str, Any]] = []
+    """What is wrong with the recording: line, byte offset, reason."""
+    error_count: int = 0
+    server_errors: list[ServerError] = []
+    server_error_count: int = 0
+
+    def to_json(self) -> bytes:
+        """The report as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+class Reporter:
+    """Builds a Report while a recording is read."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._report = Report(recording=PurePath(recording.name).name)
+        self._items: dict[int, SpokenItem] = {}
+        self._tracks: dict[int, Track] = {}
+        self._client = Counter[str]()
+        self._events = Counter[str]()
+        self._unknown = Counter[str]()
+
+    def take_client(self, record: Record) -> None:
+        """Count a frame of the client's."""
+        self._times(record.time)
+        _count(self._client, _client_type(record.frame))
+
+    def take(self, event: Any, time: float | None) -> None:
+        """Take an event of the server's; a kept invalid one becomes a problem of the recording."""
+        self._times(time)
+        if isinstance(event, InvalidEvent):
+            self._recording.report(str(event.error))
+        elif isinstance(event, UnknownEvent):
+            _count(self._unknown, event.type)
+        else:
+            self._events[event.type] += 1
+            handler = _HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+
+    def take_audio(self, event: AudioDelta, time: float | None) -> SpokenItem:
+        """Count an audio delta; return its track's item. A dropped sample is a problem."""
+        self._times(time)
+        self._events[event.type] += 1
+        track = event.track
+        item = self._items.get(track.serial)
+        if item is None:
+            item = SpokenItem("", *track.key, track.format, track.sample_rate)
+            self._items[track.serial] = item
+            self._tracks[track.serial] = track
+        item.samples += event.stop - event.start - event.dropped
+        if event.dropped:
+            self._recording.report(f"{event.dropped} samples did not fit into the ring and are lost")
+        return item
+
+    def _times(self, time: float | None) -> None:
+        if time is not None:
+            report = self._report
+            report.first_time = time if report.first_time is None else min(report.first_time, time)
+            report.last_time = time if report.last_time is None else max(report.last_time, time)
+
+    def finish(self, stats: Stats) -> Report:
+        """Return the report, complete."""
+        report, recording = self._report, self._recording
+        report.frames = {
+            "server": stats.frames,
+            "client": self._client.total(),
+            "audio": stats.audio,
+            "unknown": stats.unknown,
+            "invalid": stats.invalid,
+            "lenient": stats.lenient,
+        }
+        report.events = dict(sorted(self._events.items()))
+        report.unknown = dict(sorted(self._unknown.items()))
+        report.client = dict(sorted(self._client.items()))
+        for serial, item in self._items.items():
+            track = self._tracks[serial]
+            item.done, item.pending = track.done, track.pending
+        report.items = list(self._items.values())
+        report.seconds = sum(item.seconds for item in report.items)
+        report.errors = [
+            {"line": problem.line, "offset": problem.offset, "reason": problem.reason}
+            for problem in recording.problems
+        ]
+        report.error_count = recording.problem_count
+        return report
+
+    # --- what the events say ------------------------------------------------------------------
+
+    def _session_created(self, event: Any) -> None:
+        if len(self._report.sessions) < MAX_ROWS:
+            self._report.sessions.append(SessionRow())
+        self._session_updated(event)
+
+    def _session_updated(self, event: Any) -> None:
+        if not self._report.sessions:
+            self._report.sessions.append(SessionRow())
+        row, session = self._report.sessions[-1], _plain(event.session)
+        row.id = _str(session.get("id")) or row.id
+        row.model = _str(session.get("model")) or row.model
+        row.input_audio_format = _format(session, "input") or row.input_audio_format
+        row.output_audio_format = _format(session, "output") or row.output_audio_format
+
+    def _conversation_created(self, event: ConversationCreated) -> None:
+        self._conversation(_plain(event.conversation).get("id"))
+
+    def _conversation(self, value: object) -> None:
+        known = self._report.conversations
+        if isinstance(value, str) and value not in known[-100:] and len(known) < MAX_ROWS:
+            known.append(value)
+
+    def _response_created(self, event: ResponseCreated) -> None:
+        self._conversation(_plain(event.response).get("conversation_id"))
+
+    def _response_done(self, event: ResponseDone) -> None:
+        response = _plain(event.response)
+        usage = _usage(response.get("usage")) or _usage(event.usage)
+        _add(self._report.usage, usage)
+        if len(self._report.responses) < MAX_ROWS:
+            self._report.responses.append(
+                ResponseRow(_str(response.get("id")), _str(response.get("status")), usage or None)
+            )
+
+    def _error(self, event: ErrorEvent) -> None:
+        self._report.server_error_count += 1
+        if len(self._report.server_errors) < MAX_ROWS:
+            error = _plain(event.error)
+            self._report.server_errors.append(
+                ServerError(self._recording.line, *map(error.get, ("type", "code", "message")))
+            )
+
+
+_HANDLERS: Final[dict[type, Callable[[Reporter, Any], None]]] = {
+    SessionCreated: Reporter._session_created,
+    SessionUpdated: Reporter._session_updated,
+    TranscriptionSessionCreated: Reporter._session_created,
+    TranscriptionSessionUpdated: Reporter._session_updated,
+    ConversationCreated: Reporter._conversation_created,
+    ResponseCreated: Reporter._response_created,
+    ResponseDone: Reporter._response_done,
+    ErrorEvent: Reporter._error,
+}
+
+
+class _Type(Struct):
+    type: Any = None
+
+
+_TYPE = msgspec.json.Decoder(_Type)
+
+
+def _client_type(frame: bytes | memoryview) -> str:
+    try:
+        return _str(_TYPE.decode(frame).type) or OTHER
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return OTHER
+
+
+def _count(counter: Counter[str], name: str) -> None:
+    counter[name if name in counter or len(counter) < MAX_NAMES else OTHER] += 1
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    """A nested part as a dict: it is one already where it did not fit its declared form."""
+    return part if isinstance(part, dict) else msgspec.structs.asdict(part)
+
+
+def _str(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _format(session: dict[str, Any], side: str) -> Any:
+    audio = session.get("audio")
+    part = audio.get(side) if isinstance(audio, dict) else None
+    spec = part.get("format") if isinstance(part, dict) else None
+    return spec or session.get(f"{side}_audio_format")
+
+
+def _usage(usage: Any) -> dict[str, Any]:
+    """A usage object without what it leaves unstated; empty where it states nothing."""
+    plain = msgspec.to_builtins(usage) if isinstance(usage, RealtimeUsage) else usage
+    return _stated(plain) if isinstance(plain, dict) else {}
+
+
+def _stated(part: dict[str, Any]) -> dict[str, Any]:
+    nested = {k: _stated(v) if isinstance(v, dict) else v for k, v in part.items()}
+    return {k: v for k, v in nested.items() if v is not None and v != {}}
+
+
+def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
+    """Add numbers field by field; what is no number is left out of a sum."""
+    for key, value in usage.items():
+        if isinstance(value, dict):
+            part = total.setdefault(key, {})
+            if isinstance(part, dict):
+                _add(part, value)
+        elif isinstance(value, (int, float)) and isinstance(total.get(key, 0), (int, float)):
+            total[key] = total.get(key, 0) + value
