@@ -1,0 +1,22 @@
+"""What several test modules share."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FRAMES = ROOT.parent / "shared" / "frames"
+
+
+@pytest.fixture(scope="session")
+def real_recordings() -> list[Path]:
+    """The recordings of real servers, which are not part of this project."""
+    paths = sorted(FRAMES.glob("*/*.jsonl"))
+    if not paths:
+        pytest.skip("real frames are tested where ../shared/frames exists")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def example() -> Path:
+    return ROOT / "examples" / "two-turns.jsonl"
