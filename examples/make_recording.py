@@ -124,9 +124,7 @@ class Script:
         self.wait(0.2)
         heard = int((self.now - START) * 1000)
         self.server("input_audio_buffer.speech_stopped", audio_end_ms=heard, item_id=item_id)
-        self.server(
-            "input_audio_buffer.committed", previous_item_id=self.previous, item_id=item_id
-        )
+        self.server("input_audio_buffer.committed", previous_item_id=self.previous, item_id=item_id)
         content = [{"type": "input_audio", "transcript": None}]
         self.item(message(item_id, "user", "completed", content))
         self.heard = (item_id, text)

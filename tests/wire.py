@@ -14,7 +14,9 @@ XAI = (
     "type event_id item_id response_id delta content_index output_index rid latency "
     "audio_duration_ms ts previous_item_id"
 )
-XAI_SHORT = "type event_id item_id response_id delta content_index output_index rid ts previous_item_id"
+XAI_SHORT = (
+    "type event_id item_id response_id delta content_index output_index rid ts previous_item_id"
+)
 ALPHABETICAL = "content_index delta event_id item_id output_index response_id type"
 TYPE_LAST = "response_id item_id output_index content_index delta type"
 GLM = "event_id type client_timestamp response_id output_index content_index delta"
@@ -105,7 +107,7 @@ def _named(*groups: object) -> Iterator[tuple[str, bytes | str]]:
 
 B64 = base64.b64encode(pcm(600)).decode()
 PLAIN = audio_frame(pcm(600))
-HEAD, TAIL = PLAIN[: PLAIN.index(b"delta\":\"") + 8], b'"}'
+HEAD, TAIL = PLAIN[: PLAIN.index(b'delta":"') + 8], b'"}'
 
 
 def _sub(old: str, new: str, source: bytes = PLAIN) -> bytes:
@@ -147,7 +149,10 @@ def _nesting() -> Iterator[tuple[str, bytes]]:
     yield "frame in a list", b"[" + PLAIN + b"]"
     yield "200 lists deep", _sub('{"type"', '{"x":' + "[" * 200 + "]" * 200 + ',"type"')
     yield "300 lists deep", _sub('{"type"', '{"x":' + "[" * 300 + "]" * 300 + ',"type"')
-    yield "1,001 objects deep", _sub('{"type"', '{"x":' + '{"a":' * 1001 + "1" + "}" * 1001 + ',"type"')
+    yield (
+        "1,001 objects deep",
+        _sub('{"type"', '{"x":' + '{"a":' * 1001 + "1" + "}" * 1001 + ',"type"'),
+    )
     yield "100,000 lists, never closed", b'{"type":"error","x":' + b"[" * 100_000
     yield "1,000 brackets in a string", _sub('{"type"', '{"x":"' + "[{" * 500 + '","type"')
     yield "brackets after an escaped quote", _sub('{"type"', '{"x":"\\"' + "[{" * 500 + '","type"')
@@ -195,8 +200,9 @@ def _orders() -> Iterator[tuple[str, bytes]]:
         rest = " ".join(other for other in OPENAI.split() if other != key)
         yield f"without {key}", audio_frame(pcm(600), layout=rest)
     yield "xAI with a key after", audio_frame(pcm(600), layout=XAI)[:-1] + b',"more":1}'
-    yield "xAI extras in another order", audio_frame(
-        pcm(600), layout=XAI.replace("rid latency", "latency rid")
+    yield (
+        "xAI extras in another order",
+        audio_frame(pcm(600), layout=XAI.replace("rid latency", "latency rid")),
     )
     yield "xAI with delta twice", audio_frame(pcm(600), layout=XAI)[:-1] + b',"delta":"AAAA"}'
     yield "obfuscation after delta", PLAIN[:-1] + b',"obfuscation":"abc"}'
@@ -219,7 +225,19 @@ def _whitespace() -> Iterator[tuple[str, bytes]]:
 
 
 def _truncations() -> Iterator[tuple[str, bytes]]:
-    for cut in (1, 2, 3, 5, 100, 400, len(B64) + 1, len(B64) + 2, len(B64) + 9, len(PLAIN) - 1, len(PLAIN)):
+    for cut in (
+        1,
+        2,
+        3,
+        5,
+        100,
+        400,
+        len(B64) + 1,
+        len(B64) + 2,
+        len(B64) + 9,
+        len(PLAIN) - 1,
+        len(PLAIN),
+    ):
         yield f"{cut} bytes short", PLAIN[:-cut]
     yield "no closing quote", PLAIN[:-2] + b"}"
     yield "payload opens and ends with one quote", HEAD + b"}"
@@ -289,7 +307,10 @@ def _odd_lengths() -> Iterator[tuple[str, bytes]]:
 def _scalars() -> Iterator[tuple[str, bytes]]:
     for key in ("event_id", "response_id", "item_id"):
         for value in (None, 7, True, [], {}, "", "i" * 5000, "a b", "é", "../../x"):
-            yield f"{key} {str(value)[:9]!r} {type(value).__name__}", audio_frame(pcm(300), **{key: value})  # type: ignore[arg-type]
+            yield (
+                f"{key} {str(value)[:9]!r} {type(value).__name__}",
+                audio_frame(pcm(300), **{key: value}),
+            )  # type: ignore[arg-type]
     for key in ("output_index", "content_index"):
         for text in ("null", '"0"', "0.0", "1e0", "-0", "-1", "01", "1.5", "true", "[]", "+1",
                      "999999999", "1000000000", "9" * 30, "0x1", "1_000"):  # fmt: skip
@@ -297,9 +318,24 @@ def _scalars() -> Iterator[tuple[str, bytes]]:
     for text in ("null", "5", "true", '{"a":1}'):
         yield f"delta {text}", HEAD[:-1] + text.encode() + b"}"
     for key in ("rid", "latency", "audio_duration_ms", "ts", "previous_item_id"):
-        for text in ('"x"', "null", "1", "-1.5e-3", "01", "1e999", "nan", "Infinity", '"\\n"', "{}", "tru"):
+        for text in (
+            '"x"',
+            "null",
+            "1",
+            "-1.5e-3",
+            "01",
+            "1e999",
+            "nan",
+            "Infinity",
+            '"\\n"',
+            "{}",
+            "tru",
+        ):
             value = json.dumps(EXTRAS[key])
-            yield f"xAI {key} {text}", _sub(f'"{key}":{value}', f'"{key}":{text}', audio_frame(pcm(300), layout=XAI))
+            yield (
+                f"xAI {key} {text}",
+                _sub(f'"{key}":{value}', f'"{key}":{text}', audio_frame(pcm(300), layout=XAI)),
+            )
 
 
 def _other_events() -> Iterator[tuple[str, bytes]]:

@@ -96,7 +96,11 @@ def find_format(name: str, rate: object = None, *, keep_g711: bool = False) -> A
     rate = _rate(rate, known.sample_rate)
     if keep_g711 and known.table is not None:
         return AudioFormat(known.name, rate, UINT8)
-    return known if rate == known.sample_rate else AudioFormat(known.name, rate, known.dtype, known.table)
+    return (
+        known
+        if rate == known.sample_rate
+        else AudioFormat(known.name, rate, known.dtype, known.table)
+    )
 
 
 def stated_format(audio: object, output_audio_format: object) -> tuple[str, object] | None:

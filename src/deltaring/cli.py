@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 _err = Console(stderr=True)
 # In a pipe there is no terminal to fit into: lines stay whole.
-_out = Console(width=None if sys.stdout.isatty() else 200)
+_out = Console(width=None if sys.stdout.isatty() else 10_000)
 
 Recordings = Annotated[
     list[str],
@@ -51,7 +51,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document in p
 @app.command("replay")
 def replay_command(
     recordings: Recordings,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the output; made if need be.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for the output; made if need be.")
+    ],
     json: Json = False,
 ) -> None:
     """Write each recording's audio (WAV), transcripts (text, JSON) and session.json.
@@ -145,7 +147,10 @@ def _reason(error: Exception) -> str:
 def _finish(rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
     """Print what was wrong, and leave with the exit code that says so."""
     for failure in failures:
-        _err.print(f"[red]error[/] {escape(failure['recording'])}: {escape(failure['reason'])}", soft_wrap=True)
+        _err.print(
+            f"[red]error[/] {escape(failure['recording'])}: {escape(failure['reason'])}",
+            soft_wrap=True,
+        )
     for row in rows:
         name, report = escape(row["recording"]), row["report"]
         for error in report.errors[:_SHOWN]:
@@ -191,7 +196,11 @@ def _print_report(name: str, report: Report) -> None:
     events = Table(box=None, pad_edge=False, header_style="bold")
     events.add_column("event", overflow="fold")
     events.add_column("count", justify="right")
-    for kind, suffix in ((report.events, ""), (report.unknown, " (unknown)"), (report.client, " (client)")):
+    for kind, suffix in (
+        (report.events, ""),
+        (report.unknown, " (unknown)"),
+        (report.client, " (client)"),
+    ):
         for event, count in kind.items():
             events.add_row(escape(event + suffix), f"{count:,}")
     _out.print(events, "")
@@ -201,8 +210,12 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     facts = []
     for session in report.sessions:
         facts.append(("session", " ".join(filter(None, (session.id, session.model)))))
-        facts.append(("output format", str(session.output_audio_format or "pcm16 at 24 kHz, not stated")))
-    facts.append(("frames", f"{report.frames['server']:,} server, {report.frames['client']:,} client"))
+        facts.append(
+            ("output format", str(session.output_audio_format or "pcm16 at 24 kHz, not stated"))
+        )
+    facts.append(
+        ("frames", f"{report.frames['server']:,} server, {report.frames['client']:,} client")
+    )
     if report.first_time is not None and report.last_time is not None:
         facts.append(("duration", _duration(report.last_time - report.first_time)))
     facts.append(("responses", f"{sum(report.events.get(t, 0) for t in ('response.done',)):,}"))

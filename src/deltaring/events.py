@@ -396,7 +396,9 @@ class ConversationItemInputAudioTranscriptionFailed(
 # --- audio buffers ---------------------------------------------------------------------------
 
 
-class InputAudioBufferCommitted(_ItemEvent, frozen=True, gc=False, tag="input_audio_buffer.committed"):
+class InputAudioBufferCommitted(
+    _ItemEvent, frozen=True, gc=False, tag="input_audio_buffer.committed"
+):
     """The input buffer has become a user item, by the client's word or the server's VAD."""
 
     previous_item_id: str | None = None
@@ -519,9 +521,7 @@ class ResponseContentPartDone(_PartEvent, frozen=True, gc=False, tag="response.c
     part: ContentPart | None = None
 
 
-class ResponseTextDelta(
-    _PartEvent, frozen=True, gc=False, kw_only=True, tag="response.text.delta"
-):
+class ResponseTextDelta(_PartEvent, frozen=True, gc=False, kw_only=True, tag="response.text.delta"):
     """A piece of written text (beta)."""
 
     delta: str

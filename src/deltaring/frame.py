@@ -50,7 +50,9 @@ def as_bytes(frame: Frame, max_frame: int) -> bytes:
     elif isinstance(frame, (bytes, bytearray, str)):
         size = len(frame)
     else:
-        raise TypeError(f"a frame is bytes, bytearray, memoryview or str, not {type(frame).__name__}")
+        raise TypeError(
+            f"a frame is bytes, bytearray, memoryview or str, not {type(frame).__name__}"
+        )
     if size > max_frame:
         raise too_large(size, max_frame)
     if not isinstance(frame, str):

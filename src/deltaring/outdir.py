@@ -20,7 +20,9 @@ _PART = ".part"
 _MAX_STEM = 60
 _SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt))?(\.(gz|zst))?$"
 # Not every system has every flag; where O_NOFOLLOW is missing, O_EXCL still refuses a link.
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = (
+    os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
 
 
 def folder_name(given: str) -> str:

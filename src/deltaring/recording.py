@@ -86,12 +86,14 @@ class Recording:
     ) -> None:
         """Name a recording: a path, or a binary stream (which can be read once).
 
-        name: what problems call it; the path as given unless told otherwise.
+        name: what problems call it, and what its output folder is named after; the path as given
+            unless told otherwise.
         max_frame: longest frame in bytes; a longer one is reported and skipped.
         """
         self._source = source
         self._max_frame = max_frame
-        self.name = name or str(getattr(source, "name", source))
+        path = isinstance(source, (str, os.PathLike))
+        self.name = name or os.fsdecode(source if path else getattr(source, "name", "stream"))
         self._start()
 
     def _start(self) -> None:
@@ -380,5 +382,3 @@ def _is_object(frame: bytes) -> bool:
     except (FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
-
-

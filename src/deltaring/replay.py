@@ -36,7 +36,9 @@ _OURS = re.compile(
 Progress = Callable[[int], object]
 
 
-def replay(recording: Recording, out: Path, progress: Progress | None = None) -> tuple[Report, Path]:
+def replay(
+    recording: Recording, out: Path, progress: Progress | None = None
+) -> tuple[Report, Path]:
     """Write audio, transcripts and `session.json` of a recording to a folder of its own in `out`.
 
     Returns the report and the folder, whose name is `folder_name` of the recording's. `progress` is
@@ -103,7 +105,9 @@ def _read(
                 reporter.take(event, record.time)
                 if type(event) is SessionOutputAudioDelta and not translated:
                     translated = True
-                    recording.report("translated speech (session.output_audio.delta) is not written")
+                    recording.report(
+                        "translated speech (session.output_audio.delta) is not written"
+                    )
                 transcript.take(event, record.time)
         if progress is not None and not number % _PROGRESS:
             progress(recording.offset)

@@ -140,7 +140,9 @@ class Reporter:
             self._tracks[track.serial] = track
         item.samples += event.stop - event.start - event.dropped
         if event.dropped:
-            self._recording.report(f"{event.dropped} samples did not fit into the ring and are lost")
+            self._recording.report(
+                f"{event.dropped} samples did not fit into the ring and are lost"
+            )
         return item
 
     def _times(self, time: float | None) -> None:

@@ -61,7 +61,9 @@ class AudioRing:
     dropped: int
     """Samples that were offered and did not fit."""
 
-    def __init__(self, capacity: int, dtype: DTypeLike = INT16, *, memory: Samples | None = None) -> None:
+    def __init__(
+        self, capacity: int, dtype: DTypeLike = INT16, *, memory: Samples | None = None
+    ) -> None:
         """Make a ring of `capacity` samples of `dtype`.
 
         `memory`, where given, is a one-dimensional uint8 array of at least that many samples'

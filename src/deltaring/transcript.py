@@ -99,7 +99,12 @@ class Transcript:
         entry = slots.get(slot[1])
         if entry is None:
             entry = slots[slot[1]] = Entry(
-                role, kind, item_id=slot[0], content_index=slot[1], response_id=response_id, time=self._time
+                role,
+                kind,
+                item_id=slot[0],
+                content_index=slot[1],
+                response_id=response_id,
+                time=self._time,
             )
         return entry
 

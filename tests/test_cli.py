@@ -1,0 +1,129 @@
+"""The command as a user runs it: a process, its output, its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deltaring
+from tests.wire import audio_frame, frame, pcm
+
+pytest.importorskip("typer", reason="the command line needs the cli extra")
+
+
+def run(
+    *args: object, stdin: bytes = b"", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "deltaring", *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
+    )
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(audio_frame(pcm(300)) + b"\nnonsense\n" + frame("error") + b"\n")
+    return path
+
+
+def test_replay_of_clean_recordings_exits_with_0(example: Path, tmp_path: Path) -> None:
+    result = run("replay", example, "-o", tmp_path / "out")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "0:05.385" in result.stdout
+    (folder,) = (tmp_path / "out").iterdir()
+    assert str(folder) in result.stdout
+
+
+def test_bad_input_exits_with_3_and_is_named(bad: Path, example: Path, tmp_path: Path) -> None:
+    result = run("replay", bad, tmp_path / "missing", example, "-o", tmp_path / "out")
+    assert result.returncode == 3
+    assert f"{bad}:2: byte 608: not valid JSON" in result.stderr
+    assert f"{bad}:3: byte 617: error: Object missing required field `error`" in result.stderr
+    assert f"{tmp_path / 'missing'}: No such file or directory" in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "args", [["replay"], ["replay", "x"], ["nonsense"], ["info", "--odd"], ["replay", "-o", "x"]]
+)
+def test_wrong_usage_exits_with_2(args: list[str], tmp_path: Path) -> None:
+    assert run(*args, cwd=tmp_path).returncode == 2
+    assert not os.listdir(tmp_path)
+
+
+def test_standard_input(example: Path, tmp_path: Path) -> None:
+    result = run("replay", "-", "-o", tmp_path, stdin=example.read_bytes())
+    assert result.returncode == 0
+    assert len(list(tmp_path.glob("*/assistant.wav"))) == 1
+
+
+def test_replay_json(bad: Path, tmp_path: Path) -> None:
+    result = run("replay", bad, tmp_path / "missing", "-o", tmp_path / "out", "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == 3
+    assert document["recordings"][0]["report"]["error_count"] == 2
+    assert document["failures"] == [
+        {"recording": str(tmp_path / "missing"), "reason": "No such file or directory"}
+    ]
+
+
+def test_info_prints_what_is_in_a_recording(example: Path) -> None:
+    result = run("info", example)
+    assert result.returncode == 0
+    for text in ("gpt-realtime", "0:05.385 in 2 items", "response.output_audio.delta", "645"):
+        assert text in result.stdout
+
+
+def test_info_json(example: Path, bad: Path) -> None:
+    result = run("info", example, bad, "--json")
+    rows = json.loads(result.stdout)["recordings"]
+    assert (result.returncode, len(rows)) == (3, 2)
+    assert rows[0]["report"]["frames"]["client"] == 35
+
+
+def test_info_without_recordings_prints_versions() -> None:
+    versions = json.loads(run("info", "--json").stdout)
+    assert (versions["deltaring"], versions["kernel"]) == (deltaring.__version__, "pure")
+    assert "pybase64" in run("info").stdout
+
+
+def test_the_same_recording_twice_is_done_once(example: Path, tmp_path: Path) -> None:
+    result = run("replay", example, example, "-o", tmp_path, "--json")
+    assert len(json.loads(result.stdout)["recordings"]) == 1
+
+
+def test_markup_in_a_name_is_printed_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "[red]x[-].jsonl"
+    path.write_bytes(b"nonsense\n")
+    result = run("replay", path, "-o", tmp_path / "out")
+    assert str(path) in result.stderr
+    assert path.name in result.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "info"])
+def test_help_names_the_exit_codes_or_the_arguments(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert "standard input" in " ".join(result.stdout.split())
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['typer'] = None\n"
+        "from deltaring.__main__ import main; main()"
+    )  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "pip install 'deltaring[cli]'" in result.stderr

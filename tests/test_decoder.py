@@ -1,0 +1,404 @@
+"""The decoder as a whole: its contract, and that the fast path changes nothing but time."""
+
+import gc
+import json
+import os
+import random
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pybase64 import b64decode
+
+import deltaring
+from deltaring import AudioDelta, Decoder, InvalidEvent
+from tests.outcome import comparable, outcome
+from tests.wire import (
+    BETA,
+    COMPACT,
+    GA,
+    KNOWN_LAYOUTS,
+    OPENAI,
+    OTHER_LAYOUTS,
+    SPACED,
+    VOICE_LIVE,
+    XAI,
+    audio_done,
+    audio_frame,
+    frame,
+    hostile,
+    pcm,
+    response,
+    session,
+)
+
+LONG = os.environ.get("DELTARING_LONG") == "1"
+KINDS = [bytes, bytearray, memoryview, bytes.decode, lambda data: memoryview(b"xx" + data)[2:]]
+
+
+# --- the contract -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [30, 12_000])
+def test_every_kind_of_frame_is_decoded(kind: Any, size: int) -> None:
+    event = Decoder().decode(kind(audio_frame(pcm(size))))
+    assert isinstance(event, AudioDelta)
+    assert event.track.ring.read(size).tobytes() == pcm(size)
+
+
+@pytest.mark.parametrize("layout", [*KNOWN_LAYOUTS, *OTHER_LAYOUTS])
+@pytest.mark.parametrize("size", [30, 3_000])
+def test_an_audio_delta_has_the_ids_of_the_wire(layout: str, size: int) -> None:
+    event = Decoder().decode(audio_frame(pcm(size), layout=layout, output_index=3, content_index=2))
+    assert isinstance(event, AudioDelta)
+    wire = json.loads(audio_frame(b"", layout=layout, output_index=3, content_index=2))
+    for name in ("type", "event_id", "response_id", "item_id", "output_index", "content_index"):
+        assert getattr(event, name) == wire.get(name, 0 if name.endswith("index") else "")
+    assert event.track.key == (event.response_id, event.item_id, event.content_index)
+    assert not hasattr(event, "delta")
+    assert not event.is_error
+
+
+def test_positions_follow_each_other() -> None:
+    decoder, last = Decoder(), 0
+    for size in (100, 1, 1, 0, 801, 12_001):
+        event = decoder.decode(audio_frame(pcm(size)))
+        assert isinstance(event, AudioDelta)
+        assert event.start == last
+        last = event.stop
+    assert last == (100 + 1 + 1 + 801 + 12_001) // 2
+
+
+def test_stats_count_everything_once() -> None:
+    decoder = Decoder(on_invalid="keep", seconds=100 / 24_000)
+    for raw in (
+        session(),
+        audio_frame(pcm(100)),
+        audio_frame(pcm(301)),
+        audio_done("resp_E4ySzvKWmfZzGYRJLuvPM", "item_E4ySzyEXmG1cqrBzxotNa"),
+        audio_frame(pcm(1)),
+        frame("a.b"),
+        frame("error"),
+        b"nonsense",
+        audio_frame("!"),
+        response("response.done", "r", output=5),
+    ):
+        decoder.decode(raw)
+    with pytest.raises(TypeError):
+        decoder.decode(None)  # type: ignore[arg-type]
+    assert decoder.stats == deltaring.Stats(
+        frames=10, audio=3, fast=1, unknown=1, invalid=3, lenient=1,
+        audio_bytes=402, dropped_samples=101, late=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raw", "type", "event_id", "error"),
+    [
+        (frame("error", event_id="e"), "error", "e", deltaring.SchemaError),
+        (audio_frame("!!!!"), GA, "event_E4ySyqtszaCwtKJ3TNavm", deltaring.InvalidAudio),
+        (audio_frame("!" * 600), GA, "event_E4ySyqtszaCwtKJ3TNavm", deltaring.InvalidAudio),
+        (b'{"type":5,"event_id":"e"}', "", "e", deltaring.SchemaError),
+        (b"[]", "", "", deltaring.SchemaError),
+        (b"nonsense", "", "", deltaring.InvalidJSON),
+        (b'{"type":"error"', "", "", deltaring.InvalidJSON),
+    ],
+)
+def test_keep_gives_an_invalid_event(raw: bytes, type: str, event_id: str, error: type) -> None:
+    with pytest.raises(error) as caught:
+        Decoder().decode(raw)
+    event = Decoder(on_invalid="keep").decode(bytearray(raw))
+    assert isinstance(event, InvalidEvent)
+    assert (event.type, event.event_id, event.raw) == (type, event_id, raw)
+    assert event.error.__class__ is error
+    assert str(event.error) == str(caught.value)
+
+
+def test_keep_takes_what_cannot_be_encoded_and_what_is_too_large() -> None:
+    decoder = Decoder(on_invalid="keep", max_frame=500)
+    event = decoder.decode('{"type":"\ud800"}')
+    assert isinstance(event, InvalidEvent)
+    assert isinstance(event.error, deltaring.InvalidJSON)
+    event = decoder.decode(b" " * 501)
+    assert isinstance(event, InvalidEvent)
+    assert (event.raw, event.error.__class__) == (b"", deltaring.FrameTooLarge)
+
+
+def test_a_slow_audio_error_publishes_nothing() -> None:
+    for size in (40, 4_000):
+        decoder = Decoder()
+        with pytest.raises(deltaring.InvalidAudio, match="response.output_audio.delta: delta"):
+            decoder.decode(audio_frame("A" * size + "!"))
+        assert not decoder.tracks
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seconds": 0}, {"seconds": -1}, {"seconds": float("nan")}, {"seconds": float("inf")},
+        {"seconds": 1e9}, {"sample_rate": 0}, {"sample_rate": 10**9}, {"max_tracks": 0},
+        {"max_frame": 0}, {"on_invalid": "ignore"},
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is out of range"):
+        Decoder(**options)
+
+
+def test_the_stateless_decode_keeps_the_base64_text() -> None:
+    event = deltaring.decode(audio_frame(pcm(300)))
+    assert isinstance(event, deltaring.ResponseOutputAudioDelta)
+    assert b64decode(event.delta, None, True) == pcm(300)
+
+
+def test_translated_speech_stays_a_typed_event() -> None:
+    event = Decoder().decode(frame("session.output_audio.delta", delta="AAAA", sample_rate=24_000))
+    assert isinstance(event, deltaring.SessionOutputAudioDelta)
+
+
+# --- exact figures ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("type", [GA, BETA])
+@pytest.mark.parametrize("layout", KNOWN_LAYOUTS)
+@pytest.mark.parametrize("separators", [COMPACT, SPACED])
+def test_the_fast_path_takes_every_long_delta(
+    type: str, layout: str, separators: tuple[str, str]
+) -> None:
+    decoder = Decoder()
+    for number in range(100):
+        item = {"item_id": f"item_{number // 10}", "event_id": f"event_{number}"}
+        data = pcm(1_536 + number)
+        decoder.decode(audio_frame(data, type=type, layout=layout, separators=separators, **item))
+    assert decoder.stats.fast == decoder.stats.audio == 100
+
+
+def test_the_fast_path_takes_the_long_deltas_of_real_servers(real_recordings: list) -> None:
+    decoder = Decoder(on_invalid="keep")
+    for path in real_recordings:
+        for line in path.read_bytes().splitlines():
+            if b"audio.delta" in line and len(json.loads(line).get("delta", "")) >= 2_048:
+                decoder.decode(line)
+    assert decoder.stats.fast == decoder.stats.audio > 0
+
+
+def test_an_audio_delta_leaves_nothing_behind() -> None:
+    decoder, raw = Decoder(), audio_frame(pcm(12_000))
+    decoder.decode(raw)
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            decoder.decode(raw)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(50):
+            decoder.decode(raw)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 500
+    finally:
+        tracemalloc.stop()
+
+
+# --- fast = slow --------------------------------------------------------------------------------
+
+
+class Pair:
+    """Two decoders on the same frames, which must agree on everything."""
+
+    def __init__(self, **options: Any) -> None:
+        self.fast = Decoder(**options)
+        self.slow = Decoder(fast_path=False, **options)
+
+    def check(self, raw: Any) -> tuple[Any, ...]:
+        result = outcome(self.fast, raw)
+        assert result == outcome(self.slow, raw), raw
+        return result
+
+    def finish(self) -> None:
+        assert comparable(self.fast.stats) == comparable(self.slow.stats)
+        assert list(self.fast.tracks) == list(self.slow.tracks)
+
+
+def test_the_hostile_corpus_is_large_enough() -> None:
+    assert len(hostile()) >= 150
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_hostile_frames_come_out_the_same_with_and_without_the_fast_path(kind: int) -> None:
+    pair = Pair(max_tracks=200)
+    for _ in range(2):
+        for raw in hostile().values():
+            try:
+                given = KINDS[kind](raw) if isinstance(raw, bytes) else raw
+            except UnicodeDecodeError:
+                continue
+            pair.check(given)
+    pair.finish()
+    assert pair.fast.stats.fast > 100
+
+
+def test_hostile_frames_raise_nothing_but_frame_errors() -> None:
+    for raw in hostile().values():
+        try:
+            deltaring.decode(raw)
+        except deltaring.FrameError:
+            pass
+
+
+def seeds() -> list[bytes]:
+    """Frames to mutate: short enough to be quick, long enough for the fast path."""
+    frames = [
+        audio_frame(pcm(210 + number), type=type, layout=layout, separators=separators)
+        for number, (type, layout, separators) in enumerate(
+            (type, layout, separators)
+            for type in (GA, BETA)
+            for layout in (OPENAI, VOICE_LIVE, XAI)
+            for separators in (COMPACT, SPACED)
+        )
+    ]
+    return [
+        *frames,
+        *frames,
+        audio_frame(pcm(210), layout=OTHER_LAYOUTS[0]),
+        session(output_audio_format="g711_ulaw"),
+    ]
+
+
+TOKENS = [
+    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"=", b"==", b"A", b"+", b"/", b"\n", b"\0",
+    b"\xff", b"0", b"-", b"1.5", b"null", b'"type":"error",', b'"delta":"AAAA",', b',"delta":"QUJD"',
+    b'","delta":"', b'"type":"response.audio.delta",', b'"content_index":1,', b'"event_id":"x",',
+    b"\\u0041", b"\\/", b'\\"', b"item_", b"resp_", b"output_",
+]  # fmt: skip
+
+
+def mutants(seed: int, count: int) -> Iterator[bytes]:
+    """Frames that are nearly right."""
+    chance = random.Random(seed)
+    sources = seeds()
+    for _ in range(count):
+        data = bytearray(chance.choice(sources))
+        # Most of the interest is in the header and at the ends.
+        for _ in range(chance.choice((1, 1, 1, 2, 3))):
+            at = chance.choice((chance.randrange(len(data) + 1), chance.randrange(min(230, len(data) + 1)),
+                                max(0, len(data) - chance.randrange(9))))  # fmt: skip
+            match chance.randrange(6):
+                case 0:
+                    data[at:at] = chance.choice(TOKENS)
+                case 1:
+                    data[at : at + 1] = chance.randbytes(1)
+                case 2:
+                    del data[at : at + chance.choice((1, 1, 2, 3, 4, 30))]
+                case 3:
+                    data[at : at + chance.randrange(4)] = chance.choice(TOKENS)
+                case 4:
+                    other = chance.choice(sources)
+                    start = chance.randrange(len(other))
+                    data[at:at] = other[start : start + chance.randrange(40)]
+                case 5:
+                    end = at + chance.randrange(30)
+                    data[at:at] = data[at:end]
+        yield bytes(data)
+
+
+MUTANTS = 5_000_000 if LONG else 200_000
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_mutants_come_out_the_same_with_and_without_the_fast_path(part: int) -> None:
+    pair = Pair(max_tracks=50, seconds=2.0)
+    for number, raw in enumerate(mutants(part, MUTANTS // 8)):
+        result = pair.check(raw)
+        if result[0] is AudioDelta and number % 8 == 0:
+            check_against_json(raw)
+        if number % 500 == 499:  # a fresh pair: rings must not stay full
+            pair.finish()
+            pair = Pair(max_tracks=50, seconds=2.0)
+
+
+def check_against_json(raw: bytes) -> None:
+    """A second opinion on an audio delta, from a parser that shares nothing with ours."""
+    event = Decoder().decode(raw)
+    assert isinstance(event, AudioDelta)
+    try:
+        wire = json.loads(raw)
+    except UnicodeDecodeError:  # in a field that nobody reads
+        return
+    for name in ("type", "event_id", "response_id", "item_id", "output_index", "content_index"):
+        assert getattr(event, name) == wire.get(name, 0 if name.endswith("index") else "")
+    data = b64decode(wire["delta"], None, True)
+    assert event.track.ring.read(len(data)).tobytes() == data[: len(data) & ~1]
+
+
+# --- random sessions ----------------------------------------------------------------------------
+
+
+class Model:
+    """What must become of one track's bytes, in the plainest way."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.received = self.accepted = self.read = b""
+        self.overrun = False
+        self.position = 0
+
+    def give(self, data: bytes) -> tuple[int, int, int]:
+        self.received += data
+        start, stop = self.position, len(self.received) // 2
+        self.position = stop
+        free = 0 if self.overrun else self.capacity - (len(self.accepted) - len(self.read)) // 2
+        taken = min(free, stop - start)
+        self.accepted += self.received[2 * start : 2 * (start + taken)]
+        self.overrun |= taken < stop - start
+        return start, stop, stop - start - taken
+
+
+def play_session(seed: int) -> None:
+    """One random session: PCM cut anywhere, over several items, in every kind of frame."""
+    chance = random.Random(seed)
+    capacity = chance.choice((1, 7, 50, 400, 100_000))
+    decoder = Decoder(seconds=(capacity + 0.5) / 24_000, fast_path=chance.random() < 0.8)
+    style = {
+        "type": chance.choice((GA, BETA)),
+        "layout": chance.choice((OPENAI, OPENAI, VOICE_LIVE, XAI, OTHER_LAYOUTS[0])),
+        "separators": chance.choice((COMPACT, SPACED)),
+    }
+    keys = [(f"resp_{n % 2}", f"item_{n}") for n in range(chance.randrange(1, 5))]
+    models = {key: Model(capacity) for key in keys}
+    for _ in range(chance.randrange(1, 14)):
+        key = chance.choice(keys)
+        model = models[key]
+        data = chance.randbytes(
+            chance.choice((0, 1, 2, 3, 5, chance.randrange(60), chance.randrange(900)))
+        )
+        raw = audio_frame(data, response_id=key[0], item_id=key[1], **style)  # type: ignore[arg-type]
+        event = decoder.decode(chance.choice(KINDS)(raw))
+        assert isinstance(event, AudioDelta)
+        assert (event.start, event.stop, event.dropped) == model.give(data)
+        track, ring = event.track, event.track.ring
+        assert track.overrun == model.overrun
+        assert 2 * (ring.written + ring.dropped) + track.pending == len(model.received)
+        if chance.random() < 0.6:
+            model.read += ring.read(chance.choice((1, 20, 10_000))).tobytes()
+            assert model.accepted.startswith(model.read)
+        if chance.random() < 0.1:
+            decoder.decode(audio_done(*key, type=str(style["type"])))
+        if chance.random() < 0.04:
+            decoder.decode(response("response.done", key[0]))
+    for (response_id, item_id), model in models.items():
+        if model.received:
+            model.read += decoder.tracks[response_id, item_id, 0].ring.read(100_000).tobytes()
+            assert model.read == model.accepted
+    received = sum(len(model.received) for model in models.values())
+    assert decoder.stats.audio_bytes == received
+
+
+SESSIONS = 100_000
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_random_sessions_are_exact_to_the_sample(part: int) -> None:
+    for seed in range(part * SESSIONS // 8, (part + 1) * SESSIONS // 8):
+        play_session(seed)

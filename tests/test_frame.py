@@ -1,0 +1,248 @@
+import json
+import threading
+import time
+
+import msgspec
+import pytest
+
+import deltaring
+from deltaring.frame import MAX_DEPTH, as_bytes, check_depth, parse_refused, read_ids
+from tests.wire import frame, response, session
+
+NUL = b"\0"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"abc",
+        bytearray(b"abc"),
+        memoryview(b"abc"),
+        memoryview(b"xxabc")[2:],
+        memoryview(b"axbxc")[::2],
+        memoryview(bytearray(b"abc")),
+        "abc",
+    ],
+)
+def test_every_kind_of_frame_becomes_bytes(given: object) -> None:
+    assert as_bytes(given, 3) == b"abc"  # type: ignore[arg-type]
+    assert type(as_bytes(given, 3)) is bytes  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, 5, [b"a"], {"type": "error"}, object()])
+def test_what_is_no_frame_is_a_type_error(given: object) -> None:
+    with pytest.raises(TypeError, match="a frame is bytes, bytearray, memoryview or str"):
+        deltaring.decode(given)  # type: ignore[arg-type]
+
+
+def test_a_released_memoryview_is_a_type_error() -> None:
+    view = memoryview(b"{}")
+    view.release()
+    with pytest.raises(TypeError, match="released"):
+        deltaring.decode(view)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, bytes.decode])
+def test_a_frame_over_the_limit_is_refused_whatever_its_kind(kind: type) -> None:
+    decoder = deltaring.Decoder(max_frame=20)
+    assert decoder.decode(kind(b'{"type":"abcdefghi"}')).type == "abcdefghi"
+    with pytest.raises(deltaring.FrameTooLarge, match="21 bytes, the limit is 20"):
+        decoder.decode(kind(b'{"type":"abcdefghij"}'))
+
+
+def test_the_limit_of_a_str_is_in_bytes() -> None:
+    with pytest.raises(deltaring.FrameTooLarge):
+        deltaring.Decoder(max_frame=20).decode('{"type":"abcdefghé"}'.replace("b", "é"))
+
+
+def test_decode_has_the_default_limit() -> None:
+    with pytest.raises(deltaring.FrameTooLarge, match="33554433 bytes"):
+        deltaring.decode(b" " * ((32 << 20) + 1))
+
+
+# --- depth ------------------------------------------------------------------------------------
+
+
+def nested(opener: str, closer: str, depth: int, key: str = "x") -> bytes:
+    """A frame with `depth` levels inside the event's own."""
+    return f'{{"type":"response.done","response":{{}},"{key}":{opener * depth}1{closer * depth}}}'.encode()
+
+
+@pytest.mark.parametrize(("opener", "closer"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("key", ["x", "usage"])
+def test_128_levels_are_accepted_and_1001_refused(opener: str, closer: str, key: str) -> None:
+    assert isinstance(deltaring.decode(nested(opener, closer, 127, key)), deltaring.ResponseDone)
+    with pytest.raises(deltaring.InvalidJSON, match="deeper"):
+        deltaring.decode(nested(opener, closer, 1000, key))
+
+
+def test_brackets_inside_strings_do_not_count() -> None:
+    text = '[{"\\' * 2000
+    event = deltaring.decode(frame("response.text.delta", delta=text))
+    assert isinstance(event, deltaring.ResponseTextDelta)
+    assert event.delta == text
+
+
+def test_siblings_do_not_count() -> None:
+    check_depth(json.dumps([[]] * 5000).encode())
+
+
+@pytest.mark.parametrize("prefix", [b"", b'"a"', b'"\\""', b'"\\\\"', b'"["', b'"\\\\\\"["'])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
+def test_depth_is_counted_exactly_around_strings(prefix: bytes, depth: int) -> None:
+    data = prefix + b"[" * depth
+    if depth > MAX_DEPTH:
+        with pytest.raises(deltaring.InvalidJSON):
+            check_depth(data)
+    else:
+        check_depth(data)
+
+
+@pytest.mark.parametrize("opener", ["[", '{"a":'])
+@pytest.mark.parametrize("key", ["x", "usage"])
+def test_no_depth_crashes_a_thread_with_a_small_stack(opener: str, key: str) -> None:
+    outcomes = []
+
+    def run() -> None:
+        for depth in (60, 126, 200, 254, 399, 700, 1000, 100_000):
+            data = f'{{"type":"response.done","response":{{}},"{key}":{opener * depth}'.encode()
+            for text in (data, data[:399]):
+                with pytest.raises(deltaring.InvalidJSON):
+                    deltaring.decode(text)
+        outcomes.append("done")
+
+    before = threading.stack_size(256 << 10)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert outcomes == ["done"]
+
+
+@pytest.mark.parametrize("pattern", [b'"', b"\\", b"{", b"[]", b'{"delta":"', b'"\\"', b'["'])
+def test_time_is_linear_in_the_size(pattern: bytes) -> None:
+    # A bound with two orders of magnitude of room: it is there to catch the square, not the noise.
+    data = pattern * ((1 << 20) // len(pattern))
+    started = time.process_time()
+    with pytest.raises(deltaring.FrameError):
+        deltaring.decode(data)
+    assert time.process_time() - started < 5
+
+
+# --- unknown and lenient ------------------------------------------------------------------------
+
+
+def test_an_unknown_type_is_kept_whole() -> None:
+    raw = frame("some.new.event", event_id="event_9", payload={"a": [1]})
+    assert deltaring.decode(raw) == deltaring.UnknownEvent("some.new.event", "event_9", raw)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_an_unknown_event_has_a_copy(kind: type) -> None:
+    memory = bytearray(frame("some.new.event"))
+    event = deltaring.decode(kind(memory))
+    memory[:] = b" " * len(memory)
+    assert isinstance(event, deltaring.UnknownEvent)
+    assert event.raw == frame("some.new.event")
+
+
+@pytest.mark.parametrize("event_id", [None, 5, [], {}, True, 1.5])
+def test_an_unknown_event_has_no_id_but_a_string(event_id: object) -> None:
+    event = deltaring.decode(frame("some.new.event", event_id=event_id))
+    assert event.event_id == ""
+    assert deltaring.decode(b'{"type":"a.b","event_id":1e999}').event_id == ""
+
+
+def test_the_last_event_id_counts() -> None:
+    assert deltaring.decode(b'{"type":"a.b","event_id":"x","event_id":"y"}').event_id == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[]", "Expected `object`"),
+        (b"null", "Expected `object`"),
+        (b"{}", "there is no `type`"),
+        (b'{"type":5}', "`type` is int"),
+        (b'{"type":null}', "`type` is NoneType"),
+        (b'{"type":"a.b","type":"a.c"}', "`type` comes twice, as 'a.b' and as 'a.c'"),
+        (b'{"type":"a.b","type":"error","error":{}}', "`type` comes twice"),
+        (b'{"type":"error","error":{},"type":"a.b"}', "`type` comes twice"),
+        (b'{"type":"a.b","type":null}', "`type` comes twice"),
+        (b'{"type":"error"}', "error: Object missing required field `error`"),
+        (
+            b'{"type":"response.audio.delta","delta":null}',
+            r"response.audio.delta: .* - at `\$.delta`",
+        ),
+        (
+            b'{"type":"response.done","response":5}',
+            r"Expected `object`, got `int` - at `\$.response`",
+        ),
+        (b'{"type":"response.done","response":null}', r"got `null` - at `\$.response`"),
+        (b'{"type":"response.done","response":{"output":5},"event_id":6}', r"at `\$.event_id`"),
+        (b'{"type":"rate_limits.updated","rate_limits":{}}', r"at `\$.rate_limits`"),
+    ],
+)
+def test_a_schema_error_names_the_field(text: bytes, reason: str) -> None:
+    with pytest.raises(deltaring.SchemaError, match=reason):
+        deltaring.decode(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b" ", b"{", b'{"type":"error"', b'{"type":"a.b"', b"nonsense", b"{'type':'a'}", b'{"type":"a.b"} x',
+     b'\xef\xbb\xbf{"type":"a.b"}', b'{"type":"\xff"}', b'{"type":"a.b","event_id":"\xff"}',
+     b'{"type":"error","error":{},"event_id":"\xff"}', b'{"type":"a.b",}', b'{"type":"a.b","x":nan}'],
+)  # fmt: skip
+def test_what_is_no_json_is_invalid_json(text: bytes) -> None:
+    with pytest.raises(deltaring.InvalidJSON):
+        deltaring.decode(text)
+
+
+def test_a_str_with_lone_surrogates_is_invalid_json() -> None:
+    with pytest.raises(deltaring.InvalidJSON):
+        deltaring.decode('{"type":"\ud800"}')
+
+
+@pytest.mark.parametrize(
+    ("raw", "part", "field"),
+    [
+        (response("response.done", "r", output="odd"), "response", "output"),
+        (response("response.created", "r", usage={"total_tokens": "many"}), "response", "usage"),
+        (session("session.updated", tools={}), "session", "tools"),
+        (frame("conversation.item.added", item={"id": "i", "content": 5}), "item", "content"),
+        (frame("error", error={"code": ["x"], "message": "m"}), "error", "code"),
+        (frame("response.content_part.done", part={"text": 5}), "part", "text"),
+    ],
+)
+def test_an_odd_nested_part_comes_as_a_dict(raw: bytes, part: str, field: str) -> None:
+    event = deltaring.decode(raw)
+    assert event.__class__ is deltaring.EVENT_CLASSES[event.type]
+    assert getattr(event, part) == json.loads(raw)[part]
+    assert field in getattr(event, part)
+
+
+def test_an_odd_row_makes_plain_rows() -> None:
+    event = deltaring.decode(frame("rate_limits.updated", rate_limits=[{"name": []}]))
+    assert isinstance(event, deltaring.RateLimitsUpdated)
+    assert event.rate_limits == [{"name": []}]
+
+
+def test_a_recursion_error_is_invalid_json() -> None:
+    with pytest.raises(deltaring.InvalidJSON):
+        parse_refused(b"", RecursionError("too deep"))
+
+
+def test_read_ids_never_raises() -> None:
+    assert read_ids(b'{"type":"a","event_id":"b"}') == ("a", "b")
+    assert read_ids(b'{"type":5,"event_id":6}') == ("", "")
+    assert read_ids(b"nonsense") == ("", "")
+
+
+def test_msgspec_errors_never_escape() -> None:
+    assert not issubclass(msgspec.DecodeError, deltaring.FrameError)
+    for text in (b"{", b"[]", b'{"type":"error"}'):
+        with pytest.raises(deltaring.FrameError):
+            deltaring.decode(text)

@@ -1,0 +1,135 @@
+"""The fast path: what it takes, and that it proves what it takes."""
+
+import pytest
+
+import deltaring
+from deltaring import kernel
+from deltaring.kernel import Feed, spans_audio_delta
+from deltaring.pool import TrackPool
+from tests.wire import (
+    BETA,
+    COMPACT,
+    GA,
+    KNOWN_LAYOUTS,
+    OPENAI,
+    OTHER_LAYOUTS,
+    SPACED,
+    VOICE_LIVE,
+    audio_frame,
+    hostile,
+    pcm,
+)
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed(TrackPool(240.0, None, None, False, 16))
+
+
+@pytest.mark.parametrize("type", [GA, BETA])
+@pytest.mark.parametrize("layout", KNOWN_LAYOUTS)
+@pytest.mark.parametrize("separators", [COMPACT, SPACED])
+@pytest.mark.parametrize("size", [300, 1_536, 12_000, 12_001])
+def test_known_forms_are_taken(
+    feed: Feed, type: str, layout: str, separators: tuple[str, str], size: int
+) -> None:
+    for number in range(3):
+        data = pcm(size, number)
+        event = feed.feed(
+            audio_frame(
+                data, type=type, layout=layout, separators=separators, event_id=f"ev_{number}"
+            )
+        )
+        assert event is not None
+        assert (event.type, event.event_id) == (type, f"ev_{number}")
+        assert (event.response_id, event.item_id) == (
+            "resp_E4ySzvKWmfZzGYRJLuvPM",
+            "item_E4ySzyEXmG1cqrBzxotNa",
+        )
+    assert feed.taken == 3
+
+
+@pytest.mark.parametrize("layout", OTHER_LAYOUTS)
+def test_other_layouts_are_left_to_the_slow_path(feed: Feed, layout: str) -> None:
+    assert feed.feed(audio_frame(pcm(300), layout=layout)) is None
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    [
+        "event_1",
+        "5299a728-79ca-4b75-9359-8f19c4470b4e",
+        "-",
+        "",
+        "a b",
+        "_",
+        "event_a_b",
+        "event_" + "x" * 99,
+    ],
+)
+def test_any_ascii_id_is_taken_once_and_again(feed: Feed, event_id: str) -> None:
+    for layout in (OPENAI, OPENAI, VOICE_LIVE, OPENAI):
+        event = feed.feed(audio_frame(pcm(300), layout=layout, event_id=event_id))
+        assert event is not None or (layout == VOICE_LIVE and len(event_id) > 90)
+        assert event is None or event.event_id == event_id
+
+
+def test_what_is_refused_changes_nothing(feed: Feed) -> None:
+    good = audio_frame(pcm(300))
+    assert feed.feed(good) is not None
+    (track,) = feed._pool.tracks.values()
+    before = (track.ring.written, feed.taken, feed._pool.totals())
+    for name, frame in hostile().items():
+        if isinstance(frame, bytes) and name.startswith(("base64", "truncations", "escapes")):
+            event = feed.feed(frame)
+            if event is None:
+                assert (track.ring.written, feed.taken, feed._pool.totals()) == before, name
+            before = (track.ring.written, feed.taken, feed._pool.totals())
+
+
+def test_interleaved_items_go_to_their_own_tracks(feed: Feed) -> None:
+    for number in range(6):
+        event = feed.feed(audio_frame(pcm(300), item_id=f"item_{number % 2}"))
+        assert event is not None
+        assert event.item_id == f"item_{number % 2}"
+        assert event.start == number // 2 * 150
+
+
+def test_an_index_is_part_of_the_proof(feed: Feed) -> None:
+    for index in (0, 1, 0, 999_999_999):
+        event = feed.feed(audio_frame(pcm(300), content_index=index, output_index=7))
+        assert event is not None
+        assert (event.content_index, event.output_index) == (index, 7)
+    for text in (b"-1", b"01", b"1.0", b'"1"', b"1000000000"):
+        frame = audio_frame(pcm(300)).replace(b'"content_index":0', b'"content_index":' + text)
+        assert feed.feed(frame) is None
+
+
+def test_the_kernel_has_a_name() -> None:
+    assert kernel.NAME == "pure"
+
+
+# --- spans_audio_delta --------------------------------------------------------------------------
+
+
+def test_spans_says_where_a_frame_ends() -> None:
+    frame = audio_frame(pcm(300))
+    line = b'{"event":' + frame + b"}"
+    assert spans_audio_delta(frame, 0, len(frame))
+    assert spans_audio_delta(line, 9, len(line) - 1)
+    assert spans_audio_delta(bytearray(line), 9, len(line) - 1)
+    assert not spans_audio_delta(line, 9, len(line))
+    assert not spans_audio_delta(frame, 0, len(frame) - 1)
+
+
+@pytest.mark.parametrize("tail", [b',"x":1}', b'}{"a":"b"}', b',"event":{"a":"b"}}', b"]}", b" }"])
+def test_spans_refuses_what_goes_on(tail: bytes) -> None:
+    frame = audio_frame(pcm(300))[:-1] + tail
+    assert not spans_audio_delta(frame, 0, len(frame))
+
+
+def test_spans_leaves_base64_to_the_decoder() -> None:
+    frame = audio_frame("!" * 300)
+    assert spans_audio_delta(frame, 0, len(frame))
+    with pytest.raises(deltaring.InvalidAudio):
+        deltaring.Decoder().decode(frame)

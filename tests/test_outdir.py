@@ -1,0 +1,105 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import deltaring
+from deltaring.outdir import OutputFolder, folder_name
+
+OURS = re.compile(r"item-\d+\.wav")
+
+
+@pytest.mark.parametrize(
+    ("given", "stem"),
+    [
+        ("a/b/call.jsonl", "call"),
+        ("call.jsonl.gz", "call"),
+        ("call.JSONL.ZST", "call"),
+        ("2026.01.02-call.jsonl", "2026_01_02-call"),
+        ("a b\n\0c.jsonl", "a_b_c"),
+        ("../../etc/passwd", "passwd"),
+        ("..", "recording"),
+        ("-", "recording"),
+        ("-rf.jsonl", "rf"),
+        (".hidden", "hidden"),
+        ("é漢.jsonl", "recording"),
+        ("x" * 200 + ".jsonl", "x" * 60),
+    ],
+)
+def test_a_folder_is_named_after_the_stem_and_the_path(given: str, stem: str) -> None:
+    name = folder_name(given)
+    assert re.fullmatch(re.escape(stem) + "-[0-9a-f]{8}", name)
+
+
+def test_two_paths_never_share_a_folder() -> None:
+    given = ["a/x.jsonl", "b/x.jsonl", "a/X.jsonl", "a/x.jsonl.gz", "./a/x.jsonl"]
+    assert len({folder_name(path).lower() for path in given}) == len(given)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    with folder.create("a.txt") as file:
+        file.write(b"a")
+        assert os.listdir(folder.path) == ["a.txt.part"]
+    assert (folder.path / "a.txt").read_bytes() == b"a"
+    with pytest.raises(RuntimeError), folder.create("b.txt") as file:
+        file.write(b"b")
+        raise RuntimeError
+    assert os.listdir(folder.path) == ["a.txt"]
+
+
+def test_what_an_earlier_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    for name in ("item-1.wav", "item-2.wav", "notes.txt", "item-3.wav.part"):
+        (tmp_path / "f" / name).write_bytes(b"old")
+    folder = OutputFolder(tmp_path, "f", OURS)
+    with folder.create("item-1.wav") as file:
+        file.write(b"new")
+    folder.finish()
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == {
+        "item-1.wav": b"new",
+        "notes.txt": b"old",
+    }
+
+
+@pytest.mark.parametrize("there", ["link", "broken link", "file"])
+def test_something_else_in_its_place_is_refused(there: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    if there == "link":
+        outside.mkdir()
+    if there == "file":
+        (tmp_path / "f").write_bytes(b"")
+    else:
+        (tmp_path / "f").symlink_to(outside)
+    with pytest.raises(deltaring.ReplayError, match="in the way"):
+        OutputFolder(tmp_path, "f", OURS)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.part"])
+def test_a_link_in_the_folder_is_replaced_and_not_followed(name: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / name).symlink_to(outside)
+    folder = OutputFolder(tmp_path, "f", OURS)
+    with folder.create("a.txt") as file:
+        file.write(b"new")
+    assert outside.read_bytes() == b"mine"
+    assert not (folder.path / "a.txt").is_symlink()
+    assert (folder.path / "a.txt").read_bytes() == b"new"
+
+
+def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    (folder.path / "a.txt.part").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError), folder.create("a.txt"):
+        pass
+    assert not (tmp_path / "outside").exists()
+
+
+def test_discard_leaves_no_temporary_file(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    folder.part("a.wav").close()
+    folder.discard()
+    assert os.listdir(folder.path) == []

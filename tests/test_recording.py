@@ -1,0 +1,406 @@
+import base64
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import deltaring
+from deltaring.recording import Problem, Record, Recording, RecordingWriter
+from tests.wire import audio_frame, frame, pcm
+
+zstd = pytest.importorskip(
+    "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",
+    reason="Zstandard needs the zstd extra",
+)
+
+AUDIO = audio_frame(pcm(3_000))
+TEXT = frame("response.text.delta", delta="hi")
+
+
+def envelope(raw: bytes, time: str = "1784858052.123456", source: str = "server") -> bytes:
+    return b'{"time":%s,"source":"%s","event":%s}' % (time.encode(), source.encode(), raw)
+
+
+def read(data: bytes, **options: int) -> tuple[list[Record], list[str]]:
+    recording = Recording(io.BytesIO(data), name="rec", **options)  # type: ignore[arg-type]
+    return list(recording), [str(problem) for problem in recording.problems]
+
+
+def frames(data: bytes, **options: int) -> list[bytes]:
+    records, problems = read(data, **options)
+    assert not problems
+    return [bytes(record.frame) for record in records]
+
+
+# --- shapes of lines ----------------------------------------------------------------------------
+
+
+def test_bare_frames_have_no_time() -> None:
+    assert read(TEXT + b"\n" + AUDIO + b"\n") == (
+        [Record(None, "server", TEXT), Record(None, "server", AUDIO)],
+        [],
+    )
+
+
+@pytest.mark.parametrize("raw", [TEXT, AUDIO])
+def test_an_envelope_gives_its_frame_verbatim(raw: bytes) -> None:
+    data = envelope(raw) + b"\n" + envelope(raw, "5", "client") + b"\n"
+    assert read(data) == (
+        [Record(1784858052.123456, "server", raw), Record(5.0, "client", raw)],
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        (
+            b'{"source":"client","event":{"type": "a"},"time":1.5}',
+            (1.5, "client", b'{"type": "a"}'),
+        ),
+        (b'{ "time" : 2 , "event" : {"a":{}} , "more":[1] }', (2.0, "server", b'{"a":{}}')),
+        (b'{"time":null,"source":"server","event":{}}', (None, "server", b"{}")),
+        (b'{"event":{}}', (None, "server", b"{}")),
+        (b'{"time":"2026-01-01T00:00:00Z","event":{}}', (1767225600.0, "server", b"{}")),
+        (b'{"time":"2026-01-01T00:00:00.250","event":{}}', (1767225600.25, "server", b"{}")),
+        (b'{"time":"2026-01-01T01:00:00+01:00","event":{}}', (1767225600.0, "server", b"{}")),
+        (b'{"time":1e3,"source":"server","event":{}}', (1000.0, "server", b"{}")),
+        (b'{"time":1,"source":"server","raw":"e30K"}', (1.0, "server", b"{}\n")),
+        (b'{"event":{"a":1},"event":{"b":2}}', (None, "server", b'{"b":2}')),
+        (b'{"type":"x.dtmf","event":"9"}', (None, "server", b'{"type":"x.dtmf","event":"9"}')),
+        (
+            b'{"type":"x","source":5,"event":{}}',
+            (None, "server", b'{"type":"x","source":5,"event":{}}'),
+        ),
+    ],
+)
+def test_any_shape_of_line_is_parsed(line: bytes, record: tuple[float | None, str, bytes]) -> None:
+    assert read(line) == ([Record(*record)], [])
+
+
+def test_what_follows_the_event_is_not_part_of_the_frame() -> None:
+    tricky = envelope(AUDIO)[:-1] + b',"source":"client"}'
+    assert read(tricky) == ([Record(1784858052.123456, "client", AUDIO)], [])
+    tricky = envelope(AUDIO)[:-1] + b',"event":{"type":"b"}}'
+    assert read(tricky)[0][0].frame == b'{"type":"b"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"nonsense", "not valid JSON"),
+        (b'{"a":1}', "there is no `type`, no `event` and no `raw`"),
+        (b"[1]", "neither a frame nor an envelope"),
+        (b'{"event":5}', "`event` is no object"),
+        (b'{"event":null}', "`event` is no object"),
+        (b'{"event":{},"source":"x"}', "`source` is 'x'"),
+        (b'{"event":{},"source":5}', "neither a frame nor an envelope"),
+        (b'{"event":{},"time":"soon"}', "no ISO 8601 time"),
+        (b'{"event":{},"time":true}', "neither a frame nor an envelope"),
+        (b'{"event":{},"time":1e999}', "out of range"),
+        (b'{"raw":"e30"}', "`raw` is not strict base64"),
+        (b'{"raw":5}', "neither a frame nor an envelope"),
+        (envelope(AUDIO) + b"x", "not valid JSON"),
+        (envelope(AUDIO)[:-1] + b"]", "not valid JSON"),
+        (b"[" * 500, "deeper"),
+        (b'{"type":"\xff', "not valid JSON"),
+    ],
+)
+def test_a_broken_line_is_named_and_the_rest_is_read(line: bytes, reason: str) -> None:
+    records, problems = read(TEXT + b"\n" + line + b"\n" + TEXT + b"\n")
+    assert [record.frame for record in records] == [TEXT, TEXT]
+    assert problems[0].startswith(f"rec:2: byte {len(TEXT) + 1}: ")
+    assert reason in problems[0]
+    assert len(problems) == 1
+
+
+def test_crlf_bom_blank_lines_and_a_missing_last_newline() -> None:
+    data = b"\xef\xbb\xbf" + AUDIO + b"\r\n\r\n \t\n\n" + TEXT + b"\r\n" + TEXT
+    assert frames(data) == [AUDIO, TEXT, TEXT]
+
+
+@pytest.mark.parametrize("raw", [TEXT, AUDIO])
+def test_a_truncated_last_line_is_reported_as_that(raw: bytes) -> None:
+    for last in (raw, envelope(raw)):
+        records, problems = read(TEXT + b"\n" + last[:-3])
+        assert len(records) == 1
+        assert problems[0].startswith(f"rec:2: byte {len(TEXT) + 1}: truncated last line")
+
+
+def test_problems_are_bounded() -> None:
+    recording = Recording(io.BytesIO(b"x\n" * 5_000), name="rec")
+    assert not list(recording)
+    assert (len(recording.problems), recording.problem_count) == (1_000, 5_000)
+    assert recording.problems[-1] == Problem("rec", 1_000, 1_998, recording.problems[-1].reason)
+
+
+# --- size ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [bytes, envelope])
+def test_a_frame_over_the_limit_is_reported_and_skipped(wrap: type) -> None:
+    size = len(AUDIO)
+    data = b"\n".join((wrap(AUDIO), TEXT))
+    assert len(frames(data, max_frame=size)) == 2
+    records, problems = read(data, max_frame=size - 1)
+    assert [record.frame for record in records] == [TEXT]
+    assert problems == [f"rec:1: byte 0: the frame has {size} bytes, the limit is {size - 1}"]
+
+
+def test_a_raw_frame_of_the_limit_fits() -> None:
+    raw = b"\n" * 1_000
+    data = b'{"raw":"' + base64.b64encode(raw) + b'"}'
+    assert frames(data, max_frame=1_000) == [raw]
+
+
+def test_a_long_line_is_reported_and_reading_goes_on() -> None:
+    records, problems = read(b"x" * 100_000 + b"\n" + TEXT, max_frame=1_000)
+    assert [record.frame for record in records] == [TEXT]
+    assert problems == ["rec:1: byte 0: the line is too long for a frame of 1000 bytes"]
+
+
+class Endless(io.RawIOBase):
+    """A line without an end, as far as memory goes."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = min(len(buffer), self.left)
+        buffer[:count] = b"x" * count
+        self.left -= count
+        return count
+
+
+def test_memory_stays_flat_over_a_line_of_a_gigabyte() -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        recording = Recording(Endless(1 << 30), name="rec", max_frame=1 << 20)  # type: ignore[arg-type]
+        assert not list(recording)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert "too long" in recording.problems[0].reason
+
+
+# --- compression --------------------------------------------------------------------------------
+
+MANY = [audio_frame(pcm(3_000, seed)) for seed in range(300)]
+FILE = b"".join(envelope(raw) + b"\n" for raw in MANY)
+COMPRESS = {"gzip": gzip.compress, "zstd": zstd.compress}
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("name", ["rec.jsonl", "rec.gz", "rec"])
+def test_compressed_recordings_are_known_by_content(kind: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(COMPRESS[kind](FILE))
+    recording = Recording(path)
+    assert [bytes(record.frame) for record in recording] == MANY
+    assert not recording.problems
+
+
+def test_gzip_of_several_members_is_read_whole() -> None:
+    cut = FILE.index(b"\n", 50_000) - 77
+    assert frames(gzip.compress(FILE[:cut]) + gzip.compress(FILE[cut:])) == MANY
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
+def test_a_truncated_stream_is_reported_as_that(kind: str, keep: float) -> None:
+    data = COMPRESS[kind](FILE)
+    records, problems = read(data[: int(len(data) * keep)])
+    assert [bytes(record.frame) for record in records] == MANY[: len(records)]
+    assert len(problems) == 1
+    assert problems[0].endswith(f"truncated {kind} stream")
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_a_damaged_stream_is_reported_and_what_came_before_is_read(kind: str) -> None:
+    data = bytearray(COMPRESS[kind](FILE))
+    data[len(data) // 2 : len(data) // 2 + 50] = b"\xaa" * 50
+    if (
+        kind == "zstd"
+    ):  # without a checksum, contents may change unseen: damage the frame's structure
+        data[4:6] = b"\xff\xff"
+    records, problems = read(bytes(data))
+    assert len(records) < len(MANY)
+    assert "stream" in problems[-1] or "JSON" in problems[-1]
+
+
+def test_zstd_windows_over_128_mib_are_refused() -> None:
+    options = {
+        zstd.CompressionParameter.window_log: 28,
+        zstd.CompressionParameter.enable_long_distance_matching: 1,
+    }
+    compressor = zstd.ZstdCompressor(options=options)
+    data = compressor.compress(TEXT + b"\n" + b" " * (1 << 20)) + compressor.flush()
+    records, problems = read(data)
+    assert not records
+    assert "zstd stream" in problems[0]
+
+
+def test_a_gzip_bomb_is_read_in_constant_memory() -> None:
+    import tracemalloc
+
+    bomb = io.BytesIO()
+    with gzip.GzipFile(fileobj=bomb, mode="wb", compresslevel=1) as file:
+        for _ in range(100):
+            file.write(bytes(1 << 20) + b"\n" * 1_000_000)
+    tracemalloc.start()
+    try:
+        recording = Recording(io.BytesIO(bomb.getvalue()), name="rec")
+        assert not list(recording)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert recording.problem_count == 100
+
+
+def test_without_the_extra_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("backports.zstd", "compression.zstd", "compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(deltaring.RecordingError, match=r"pip install 'deltaring\[zstd\]'"):
+        read(zstd.compress(FILE))
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_views_are_memoryviews_of_the_same_frames(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(FILE)
+    views = Recording(path).views()
+    assert [bytes(record.frame) for record in views] == MANY
+
+
+def test_iterating_again_starts_again(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(TEXT + b"\nnonsense\n")
+    recording = Recording(path)
+    for _ in range(2):
+        assert len(list(recording)) == 1
+        assert recording.problem_count == 1
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", "."])
+def test_what_cannot_be_opened_is_an_os_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=name.strip(".") or "directory"):
+        list(Recording(tmp_path / name))
+
+
+def test_the_line_at_hand_is_known() -> None:
+    recording = Recording(io.BytesIO(TEXT + b"\n\n" + AUDIO), name="rec")
+    places = [(recording.line, recording.offset) for _ in recording]
+    assert places == [(1, 0), (3, len(TEXT) + 2)]
+
+
+def test_real_recordings_are_read_verbatim(real_recordings: list[Path]) -> None:
+    for path in real_recordings:
+        recording = Recording(path)
+        assert [record.frame for record in recording] == path.read_bytes().splitlines()
+        assert not recording.problems
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def test_a_written_frame_is_an_envelope(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    with RecordingWriter(path) as writer:
+        writer.write(TEXT, time=1784858052.123456)
+        writer.write(TEXT.decode(), source="client")
+    assert path.read_bytes() == (
+        envelope(TEXT) + b'\n{"time":null,"source":"client","event":' + TEXT + b"}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b'"x"',
+        b'{"a":1}\n',
+        b'{"a":\r1}',
+        b'{"a":"\xff"}',
+        b"{" * 2_000,
+        b'{"a":1',
+    ],
+)
+def test_what_cannot_stand_in_a_line_is_kept_as_raw(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    with RecordingWriter(path) as writer:
+        writer.write(raw, time=1.0)
+    assert json.loads(path.read_bytes())["raw"] == base64.b64encode(raw).decode()
+    assert [record.frame for record in Recording(path)] == [raw]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(max_size=40) | st.just(TEXT) | st.just(AUDIO),
+            st.booleans(),
+            st.none() | st.floats(0, 1e10),
+        )
+    )
+)
+def test_whatever_is_written_is_read(rows: list[tuple[bytes, bool, float | None]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "rec.jsonl")
+        with RecordingWriter(path) as writer:
+            for raw, client, time in rows:
+                writer.write(raw, source="client" if client else "server", time=time)
+        expected = [
+            Record(time, "client" if client else "server", raw) for raw, client, time in rows
+        ]
+        recording = Recording(path)
+        assert list(recording) == expected
+        assert not recording.problems
+
+
+def test_a_writer_goes_on_after_a_cut_off_line(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(envelope(TEXT) + b"\n" + envelope(TEXT)[:20])
+    with RecordingWriter(path) as writer:
+        writer.write(AUDIO, time=1.0)
+    recording = Recording(path)
+    assert [record.frame for record in recording] == [TEXT, AUDIO]
+    assert [problem.line for problem in recording.problems] == [2]
+
+
+def test_a_killed_process_loses_at_most_the_line_in_flight(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    code = (
+        "import os, sys; from deltaring.recording import RecordingWriter\n"
+        "writer = RecordingWriter(sys.argv[1])\n"
+        'for n in range(100): writer.write(b\'{"type":"a.b"}\', time=float(n))\n'
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    assert [record.time for record in Recording(path)] == [float(n) for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"source": "x"}, {"time": float("nan")}, {"time": float("inf")}]
+)
+def test_a_bad_source_or_time_is_refused(options: dict[str, object], tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "rec.jsonl") as writer, pytest.raises(ValueError):
+        writer.write(TEXT, **options)  # type: ignore[arg-type]

@@ -1,0 +1,261 @@
+import gzip
+import hashlib
+import io
+import json
+import os
+import wave
+from pathlib import Path
+
+import pytest
+from pybase64 import b64decode
+
+import deltaring
+from deltaring.outdir import folder_name
+from deltaring.recording import Recording
+from deltaring.replay import inspect, replay
+from tests.wire import audio_frame, frame, pcm, response, session
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below `root`, with a hash of its bytes."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def written(tmp_path: Path, *lines: bytes, name: str = "rec.jsonl") -> tuple[Path, Recording]:
+    path = tmp_path / name
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    recording = Recording(path)
+    return replay(recording, tmp_path / "out")[1], recording
+
+
+def samples(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        return file.readframes(file.getnframes())
+
+
+def test_the_samples_of_a_real_reply_equal_a_plain_decode(
+    real_recordings: list[Path], tmp_path: Path
+) -> None:
+    path = next(path for path in real_recordings if "full-audio" in path.name)
+    report, folder = replay(Recording(path), tmp_path)
+    plain = [json.loads(line) for line in path.read_bytes().splitlines()]
+    expected = b"".join(
+        b64decode(event["delta"]) for event in plain if event["type"] == "response.audio.delta"
+    )
+    for name in ("item-0001.wav", "assistant.wav"):
+        assert samples(folder / name) == expected
+        with wave.open(str(folder / name)) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+    assert report.error_count == 0
+
+
+def test_the_example_is_replayed(example: Path, tmp_path: Path) -> None:
+    report, folder = replay(Recording(example), tmp_path)
+    assert report.error_count == 0
+    assert (folder / "transcript.txt").read_text() == (
+        "user: What is the weather like in London?\n"
+        'assistant calls get_weather({"city": "London"})\n'
+        'tool: {"sky": "fog", "celsius": 12}\n'
+        "assistant: It is foggy in London, and twelve degrees.\n"
+        "user: Do I need an umbrella?\n"
+        "assistant: No rain is on its way, so leave it at home.\n"
+    )
+    assert sorted(os.listdir(folder)) == [
+        "assistant.wav", "item-0001.wav", "item-0002.wav", "session.json", "transcript.json", "transcript.txt",
+    ]  # fmt: skip
+    assert samples(folder / "assistant.wav") == (
+        samples(folder / "item-0001.wav") + samples(folder / "item-0002.wav")
+    )
+
+
+def test_session_json_is_the_report(example: Path, tmp_path: Path) -> None:
+    report, folder = replay(Recording(example), tmp_path)
+    assert (folder / "session.json").read_bytes() == report.to_json()
+    row = json.loads(report.to_json())
+    assert row["sessions"][0]["model"] == "gpt-realtime"
+    assert row["usage"]["total_tokens"] == 645
+    assert row["items"][0]["file"] == "item-0001.wav"
+
+
+def test_a_rerun_gives_the_same_bytes(example: Path, tmp_path: Path) -> None:
+    replay(Recording(example), tmp_path)
+    first = tree(tmp_path)
+    replay(Recording(example), tmp_path)
+    assert tree(tmp_path) == first
+
+
+def test_outputs_hold_no_absolute_path(example: Path, tmp_path: Path) -> None:
+    _, folder = replay(Recording(example.absolute()), tmp_path)
+    for name in ("session.json", "transcript.json"):
+        assert str(example.parent.absolute()).encode() not in (folder / name).read_bytes()
+
+
+def test_inspect_reports_the_same_and_writes_nothing(example: Path, tmp_path: Path) -> None:
+    report, _ = replay(Recording(example), tmp_path)
+    inspected = inspect(Recording(example))
+    for item in report.items:
+        item.file = ""
+    assert inspected == report
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_compression_changes_nothing(ending: str, example: Path, tmp_path: Path) -> None:
+    if ending == ".gz":
+        data = gzip.compress(example.read_bytes())
+    else:
+        data = pytest.importorskip("backports.zstd").compress(example.read_bytes())
+    path = tmp_path / ("two-turns.jsonl" + ending)
+    path.write_bytes(data)
+    _, plain = replay(Recording(example), tmp_path / "a")
+    _, compressed = replay(Recording(path), tmp_path / "b")
+    for name in ("assistant.wav", "transcript.txt"):
+        assert (plain / name).read_bytes() == (compressed / name).read_bytes()
+
+
+def test_one_bad_frame_costs_nothing_else(tmp_path: Path) -> None:
+    folder, recording = written(
+        tmp_path,
+        audio_frame(pcm(300)),
+        audio_frame("!" * 400),
+        frame("error"),
+        b"nonsense",
+        audio_frame(pcm(300, 1)),
+    )
+    assert samples(folder / "item-0001.wav") == pcm(300) + pcm(300, 1)
+    assert [problem.line for problem in recording.problems] == [2, 3, 4]
+
+
+# --- hostile recordings -------------------------------------------------------------------------
+
+HOSTILE_IDS = [
+    "../../x",
+    "/etc/passwd",
+    "x" * 5_000,
+    "",
+    "a\0b",
+    "Twin",
+    "twin",
+    "CON",
+    "a/b\\c",
+    "\n",
+    "..",
+    "~",
+]
+
+
+def test_no_id_is_part_of_a_path(tmp_path: Path) -> None:
+    lines = [
+        audio_frame(pcm(100, n), response_id=name, item_id=name)
+        for n, name in enumerate(HOSTILE_IDS)
+    ]
+    lines += [frame(name or "x.y", event_id=name) for name in HOSTILE_IDS]
+    lines += [session(id=name, model=name) for name in HOSTILE_IDS]
+    before = set(tmp_path.parent.iterdir())
+    folder, recording = written(tmp_path, *lines)
+    assert not recording.problems
+    names = [f"item-{number:04}.wav" for number in range(1, len(HOSTILE_IDS) + 1)]
+    assert sorted(os.listdir(folder)) == sorted(
+        [*names, "assistant.wav", "session.json", "transcript.json", "transcript.txt"]
+    )
+    for number, name in enumerate(names):
+        assert samples(folder / name) == pcm(100, number)
+    assert sorted(os.listdir(tmp_path)) == ["out", "rec.jsonl"]
+    assert os.listdir(tmp_path / "out") == [folder.name]
+    assert set(tmp_path.parent.iterdir()) == before
+
+
+def test_two_recordings_of_one_stem_get_two_folders(tmp_path: Path) -> None:
+    folders = set()
+    for name in ("a", "b", "A"):
+        (tmp_path / name).mkdir()
+        folders.add(written(tmp_path, audio_frame(pcm(9)), name=f"{name}/rec.jsonl")[0])
+    assert len(folders) == 3
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / folder_name(str(tmp_path / "rec.jsonl"))).symlink_to(outside)
+    with pytest.raises(deltaring.ReplayError):
+        written(tmp_path, audio_frame(pcm(9)))
+    assert not os.listdir(outside)
+
+
+def test_a_delta_larger_than_any_ring_is_written_whole(tmp_path: Path) -> None:
+    # 17 minutes of G.711 in one frame: a default ring holds four.
+    codes = pcm(8_000 * 60 * 17)
+    folder, recording = written(
+        tmp_path, session(output_audio_format="g711_ulaw"), audio_frame(codes)
+    )
+    assert not recording.problems
+    assert samples(folder / "item-0001.wav") == deltaring.audio.MULAW[list(codes)].tobytes()
+
+
+def test_hundreds_of_items_that_never_end_lose_nothing(tmp_path: Path) -> None:
+    lines = [audio_frame(pcm(40, n), item_id=f"i{n % 300}") for n in range(900)]
+    folder, recording = written(tmp_path, *lines)
+    assert not recording.problems
+    for n in range(300):
+        expected = b"".join(pcm(40, m) for m in (n, n + 300, n + 600))
+        assert samples(folder / f"item-{n + 1:04}.wav") == expected
+
+
+def test_a_dropped_sample_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deltaring.replay._SECONDS", 100 / 24_000)
+    _, recording = written(tmp_path, audio_frame(pcm(300)))
+    assert recording.problems[0].reason == "50 samples did not fit into the ring and are lost"
+
+
+def test_translated_speech_is_not_left_out_silently(tmp_path: Path) -> None:
+    lines = [frame("session.output_audio.delta", delta="AAAA")] * 3
+    _, recording = written(tmp_path, *lines)
+    assert len(recording.problems) == 1
+    assert "session.output_audio.delta" in recording.problems[0].reason
+
+
+def test_a_missing_recording_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        replay(Recording(tmp_path / "missing"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_while_writing_leaves_no_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        written(tmp_path, audio_frame(pcm(300)))
+    (folder,) = (tmp_path / "out").iterdir()
+    assert os.listdir(folder) == []
+
+
+def test_late_deltas_and_epochs_lose_nothing(tmp_path: Path) -> None:
+    done = response("response.done", "resp_E4ySzvKWmfZzGYRJLuvPM")
+    folder, recording = written(
+        tmp_path, audio_frame(pcm(100)), done, audio_frame(pcm(10), item_id="other"), audio_frame(pcm(100, 1)),
+        session(), audio_frame(pcm(100, 2)),
+    )  # fmt: skip
+    assert not recording.problems
+    assert samples(folder / "item-0001.wav") == pcm(100) + pcm(100, 1)
+    assert samples(folder / "item-0003.wav") == pcm(100, 2)
+
+
+def test_progress_is_told(example: Path, tmp_path: Path) -> None:
+    offsets: list[int] = []
+    replay(Recording(example), tmp_path, offsets.append)
+    assert offsets
+    assert offsets == sorted(offsets)
+
+
+def test_a_stream_is_replayed(example: Path, tmp_path: Path) -> None:
+    _, folder = replay(Recording(io.BytesIO(example.read_bytes()), name="-"), tmp_path)
+    assert folder.name == folder_name("-")
+    assert (folder / "assistant.wav").exists()

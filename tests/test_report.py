@@ -1,0 +1,123 @@
+import io
+import json
+
+import deltaring
+from deltaring import report as module
+from deltaring.recording import Record, Recording
+from deltaring.replay import inspect
+from deltaring.report import Report
+from tests.wire import audio_frame, frame, pcm, response, session
+
+
+def reported(*lines: bytes, name: str = "some/folder/rec.jsonl") -> Report:
+    return inspect(Recording(io.BytesIO(b"\n".join(lines)), name=name))
+
+
+def test_it_names_the_file_without_its_folder() -> None:
+    assert reported().recording == "rec.jsonl"
+
+
+def test_frames_and_events_are_counted() -> None:
+    report = reported(
+        session(),
+        frame("a.b"),
+        frame("a.b"),
+        frame("error", error={"message": "no"}),
+        b'{"time":1,"source":"client","event":{"type":"response.create"}}',
+        b'{"time":3,"source":"client","event":{"odd":1}}',
+        frame("error"),
+        response("response.done", "r", output=5),
+    )
+    assert report.frames == {
+        "server": 6, "client": 2, "audio": 0, "unknown": 2, "invalid": 1, "lenient": 1,
+    }  # fmt: skip
+    assert report.events == {"error": 1, "response.done": 1, "session.created": 1}
+    assert report.unknown == {"a.b": 2}
+    assert report.client == {"response.create": 1, "(other)": 1}
+    assert (report.first_time, report.last_time) == (1.0, 3.0)
+
+
+def test_errors_have_their_place() -> None:
+    report = reported(frame("a.b"), b"nonsense", frame("error"))
+    assert [(error["line"], error["offset"]) for error in report.errors] == [(2, 15), (3, 24)]
+    assert report.error_count == 2
+    assert report.errors[1]["reason"] == "error: Object missing required field `error`"
+
+
+def test_server_errors_are_listed_and_are_no_fault_of_the_recording() -> None:
+    report = reported(frame("a.b"), frame("error", error={"code": "c", "message": "m"}))
+    assert (report.server_errors[0].line, report.server_errors[0].code) == (2, "c")
+    assert report.error_count == 0
+
+
+def test_sessions_have_ids_models_and_formats() -> None:
+    report = reported(
+        session(model="m", output_audio_format="pcm16"),
+        session("session.updated", output_audio_format="g711_ulaw", input_audio_format=None),
+        session(
+            audio={"output": {"format": {"type": "audio/pcm", "rate": 24000}}}, tools={"odd": 1}
+        ),
+    )
+    assert [(row.id, row.model, row.output_audio_format) for row in report.sessions] == [
+        ("sess_x", "m", "g711_ulaw"),
+        ("sess_x", "", {"type": "audio/pcm", "rate": 24000}),
+    ]
+
+
+def test_usage_is_summed_field_by_field() -> None:
+    usage = {
+        "total_tokens": 10,
+        "input_tokens": 4,
+        "input_token_details": {"cached_tokens": 1, "cached_tokens_details": {"audio_tokens": 1}},
+    }
+    report = reported(
+        response("response.done", "a", usage=usage),
+        response("response.done", "b", usage=usage),
+        response("response.done", "c", usage=None),
+        frame("response.done", response={"id": "d", "usage": {}}, usage={"total_tokens": 7}),
+        response("response.done", "e", usage={"total_tokens": "odd"}),
+    )
+    assert report.usage == {
+        "total_tokens": 27,
+        "input_tokens": 8,
+        "input_token_details": {"cached_tokens": 2, "cached_tokens_details": {"audio_tokens": 2}},
+    }
+    assert [row.id for row in report.responses] == ["a", "b", "c", "d", "e"]
+
+
+def test_items_have_their_samples() -> None:
+    report = reported(
+        audio_frame(pcm(100)), audio_frame(pcm(101)), audio_frame(pcm(8), item_id="j")
+    )
+    assert [(item.samples, item.pending, item.done) for item in report.items] == [
+        (100, 1, False),
+        (4, 0, False),
+    ]
+    assert report.seconds == 104 / 24_000
+
+
+def test_conversations_are_listed_once() -> None:
+    report = reported(
+        frame("conversation.created", conversation={"id": "c"}),
+        response("response.created", "r", conversation_id="c"),
+        response("response.created", "s", conversation_id="d"),
+    )
+    assert report.conversations == ["c", "d"]
+
+
+def test_lists_are_bounded(monkeypatch: object) -> None:
+    types = [frame(f"type.{number}") for number in range(module.MAX_NAMES + 10)]
+    report = reported(*types)
+    assert len(report.unknown) == module.MAX_NAMES + 1
+    assert report.unknown[module.OTHER] == 10
+
+
+def test_it_becomes_json() -> None:
+    assert json.loads(reported(session()).to_json())["sessions"] == [{"id": "sess_x"}]
+
+
+def test_a_client_frame_that_is_no_json_is_counted() -> None:
+    recording = Recording(io.BytesIO(), name="x")
+    reporter = module.Reporter(recording)
+    reporter.take_client(Record(None, "client", b"nonsense"))
+    assert reporter.finish(deltaring.Decoder().stats).client == {"(other)": 1}

@@ -1,0 +1,241 @@
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from deltaring import AudioRing
+
+
+def samples(*values: int) -> np.ndarray:
+    return np.array(values, np.int16)
+
+
+def test_what_fits_is_accepted_and_the_rest_dropped() -> None:
+    ring = AudioRing(4)
+    assert ring.write(samples(1, 2, 3, 4, 5, 6)) == 4
+    assert (ring.written, ring.dropped, ring.readable, ring.writable) == (4, 2, 4, 0)
+    assert ring.read(10).tolist() == [1, 2, 3, 4]
+
+
+def test_read_into_leaves_the_rest_of_out_alone() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1, 2))
+    out = samples(9, 9, 9)
+    assert ring.read_into(out) == 2
+    assert out.tolist() == [1, 2, 9]
+
+
+def test_read_into_takes_a_strided_view() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1, 2, 3))
+    out = np.zeros((3, 2), np.int16)
+    assert ring.read_into(out[:, 1]) == 3
+    assert out.tolist() == [[0, 1], [0, 2], [0, 3]]
+
+
+def test_samples_survive_the_wrap() -> None:
+    ring = AudioRing(5)
+    ring.write(samples(1, 2, 3, 4))
+    assert ring.read(3).tolist() == [1, 2, 3]
+    assert ring.write(samples(5, 6, 7)) == 3
+    first, second = ring.read_regions(5)
+    assert (first.tolist(), second.tolist()) == ([4, 5], [6, 7])
+
+
+def test_write_regions_and_commit() -> None:
+    ring = AudioRing(5)
+    ring.write(samples(1, 2, 3, 4))
+    ring.advance(3)
+    first, second = ring.write_regions(9)
+    assert (len(first), len(second)) == (1, 3)
+    first[:], second[:2] = 5, (6, 7)
+    assert ring.readable == 1
+    ring.commit(3)
+    assert ring.read(9).tolist() == [4, 5, 6, 7]
+
+
+def test_read_regions_are_read_only() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1))
+    with pytest.raises(ValueError, match="read-only"):
+        ring.read_regions(1)[0][0] = 5
+
+
+def test_an_empty_ring_starts_at_the_beginning_of_its_memory() -> None:
+    ring = AudioRing(5)
+    for value in range(4):
+        ring.write(samples(value, value, value))
+        first, second = ring.read_regions(3)
+        assert (len(first), len(second)) == (3, 0)
+        ring.clear()
+
+
+def test_clear_counts_what_it_drops_and_frees_the_room() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1, 2, 3))
+    assert ring.clear() == 3
+    assert (ring.readable, ring.writable, ring.consumed) == (0, 4, 3)
+
+
+def test_a_ring_without_capacity_takes_nothing() -> None:
+    ring = AudioRing(0)
+    assert ring.write(samples(1, 2)) == 0
+    assert ring.dropped == 2
+    assert len(ring.read(5)) == 0
+    assert ring.read_into(samples(1)) == 0
+
+
+def test_a_detached_ring_reads_nothing_and_takes_nothing() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1, 2))
+    ring.clear()
+    assert len(ring._detach()) == 8
+    assert (ring.write(samples(1)), ring.readable, ring.capacity) == (0, 0, 0)
+    assert [len(region) for region in ring.read_regions(4)] == [0, 0]
+
+
+def test_lists_are_taken_as_samples() -> None:
+    ring = AudioRing(4)
+    assert ring.write([1, -2]) == 2
+    assert ring.read(2).tolist() == [1, -2]
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros(2, np.float32), np.zeros(2, np.int32), np.zeros(2, np.uint8)]
+)
+def test_another_dtype_is_refused(bad: np.ndarray) -> None:
+    ring = AudioRing(4)
+    with pytest.raises(TypeError, match="holds int16"):
+        ring.write(bad)
+    with pytest.raises(TypeError, match="holds int16"):
+        ring.read_into(bad)
+
+
+def test_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 dimension"):
+        AudioRing(4).write(np.zeros((2, 2), np.int16))
+    with pytest.raises(ValueError, match="1 dimension"):
+        AudioRing(4).read_into(np.zeros((2, 2), np.int16))
+
+
+@pytest.mark.parametrize("call", ["read", "read_regions", "write_regions", "advance", "commit"])
+def test_a_negative_count_is_refused(call: str) -> None:
+    with pytest.raises(ValueError):
+        getattr(AudioRing(4), call)(-1)
+
+
+@pytest.mark.parametrize("call", ["advance", "commit"])
+def test_more_than_there_is_is_refused(call: str) -> None:
+    with pytest.raises(ValueError):
+        getattr(AudioRing(4), call)(5)
+
+
+def test_a_negative_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        AudioRing(-1)
+
+
+class RingAgainstDeque(RuleBasedStateMachine):
+    """Any sequence of calls, against a bounded deque."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring = AudioRing(7)
+        self.model: deque[int] = deque()
+        self.next = 0
+        self.dropped = 0
+
+    def _new(self, count: int) -> np.ndarray:
+        self.next += count
+        return np.arange(self.next - count, self.next).astype(np.int16)
+
+    @rule(count=st.integers(0, 12))
+    def write(self, count: int) -> None:
+        new = self._new(count)
+        accepted = min(count, 7 - len(self.model))
+        assert self.ring.write(new) == accepted
+        self.model.extend(new[:accepted].tolist())
+        self.dropped += count - accepted
+
+    @rule(count=st.integers(0, 9), used=st.integers(0, 9))
+    def write_regions(self, count: int, used: int) -> None:
+        first, second = self.ring.write_regions(count)
+        assert len(first) + len(second) == min(count, 7 - len(self.model))
+        used = min(used, len(first) + len(second))
+        new = self._new(used)
+        first[:used] = new[: len(first)]
+        second[: max(0, used - len(first))] = new[len(first) :]
+        self.ring.commit(used)
+        self.model.extend(new.tolist())
+
+    @rule(count=st.integers(0, 12))
+    def read(self, count: int) -> None:
+        assert self.ring.read(count).tolist() == self._pop(count)
+
+    @rule(count=st.integers(0, 12), used=st.integers(0, 12))
+    def read_regions(self, count: int, used: int) -> None:
+        first, second = self.ring.read_regions(count)
+        both = first.tolist() + second.tolist()
+        assert both == list(self.model)[:count]
+        used = min(used, len(both))
+        self.ring.advance(used)
+        self._pop(used)
+
+    @rule()
+    def clear(self) -> None:
+        assert self.ring.clear() == len(self._pop(99))
+
+    def _pop(self, count: int) -> list[int]:
+        return [self.model.popleft() for _ in range(min(count, len(self.model)))]
+
+    @invariant()
+    def counters(self) -> None:
+        ring = self.ring
+        assert ring.readable == ring.written - ring.consumed == len(self.model)
+        assert ring.writable == 7 - len(self.model)
+        assert ring.dropped == self.dropped
+
+
+TestRingAgainstDeque = RingAgainstDeque.TestCase
+TestRingAgainstDeque.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Let the threads change places often: after 10 us and not after 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(("capacity", "total"), [(97, 100_000), (4_800, 4_000_000)])
+def test_two_threads_see_every_sample_in_order(
+    capacity: int, total: int, fast_switching: None
+) -> None:
+    # A period that is prime to the capacity: a sample in the wrong place cannot look right.
+    period = 31_013
+    pattern = np.arange(period, dtype=np.int16)
+    ring = AudioRing(capacity)
+
+    def produce() -> None:
+        sent = 0
+        while sent < total:
+            at = sent % period
+            sent += ring.write(pattern[at : min(at + capacity, at + total - sent, period)])
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    out, received = np.empty(capacity, np.int16), 0
+    while received < total:
+        count = ring.read_into(out)
+        expected = pattern[np.arange(received, received + count) % period]
+        assert np.array_equal(out[:count], expected)
+        received += count
+    producer.join()

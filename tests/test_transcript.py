@@ -1,0 +1,122 @@
+import msgspec
+import pytest
+
+import deltaring
+from deltaring import transcript as module
+from deltaring.transcript import Transcript
+from tests.wire import frame
+
+TRANSCRIPTION = "conversation.item.input_audio_transcription."
+WHERE = dict(response_id="r", item_id="a", output_index=0, content_index=0)
+USER = dict(item_id="u", content_index=0)
+
+
+def told(*frames: bytes) -> Transcript:
+    transcript = Transcript()
+    for time, raw in enumerate(frames):
+        transcript.take(deltaring.decode(raw), float(time))
+    return transcript
+
+
+def item(type: str = "message", **fields: object) -> bytes:
+    return frame("conversation.item.added", item={"type": type, **fields})
+
+
+def test_the_final_text_replaces_what_streamed() -> None:
+    transcript = told(
+        frame("response.output_audio_transcript.delta", **WHERE, delta="Helo"),
+        frame("response.output_audio_transcript.delta", **WHERE, delta=" ther"),
+        frame("response.output_audio_transcript.done", **WHERE, transcript="Hello there."),
+    )
+    assert transcript.text() == "assistant: Hello there.\n"
+    (entry,) = transcript.entries
+    assert (entry.kind, entry.final, entry.time, entry.response_id) == ("speech", True, 0.0, "r")
+
+
+def test_what_never_became_final_is_marked() -> None:
+    transcript = told(frame("response.audio_transcript.delta", **WHERE, delta="I was about"))
+    assert transcript.text() == "assistant: I was about [cut off]\n"
+
+
+def test_the_users_words_stand_before_the_reply_however_late_they_come() -> None:
+    transcript = told(
+        frame("input_audio_buffer.committed", item_id="u"),
+        frame("response.output_audio_transcript.done", **WHERE, transcript="Fine."),
+        frame(TRANSCRIPTION + "delta", **USER, delta="How"),
+        frame(TRANSCRIPTION + "completed", **USER, transcript="How are you?"),
+    )
+    assert transcript.text() == "user: How are you?\nassistant: Fine.\n"
+
+
+def test_written_text_of_both_sides() -> None:
+    transcript = told(
+        item(id="u", role="user", content=[{"type": "input_text", "text": "Hi"}]),
+        frame("response.output_text.delta", **WHERE, delta="He"),
+        frame("response.text.done", **WHERE, text="Hello\nyou"),
+    )
+    assert transcript.text() == "user: Hi\nassistant: Hello\n    you\n"
+
+
+def test_a_function_call_and_its_output() -> None:
+    call = dict(response_id="r", item_id="f", output_index=0, call_id="c")
+    transcript = told(
+        frame("response.function_call_arguments.delta", **call, delta='{"ci'),
+        frame(
+            "response.function_call_arguments.done", **call, name="get", arguments='{"city":"x"}'
+        ),
+        item("function_call_output", id="o", call_id="c", output="42"),
+    )
+    assert transcript.text() == 'assistant calls get({"city":"x"})\ntool: 42\n'
+    assert [entry.call_id for entry in transcript.entries] == ["c", "c"]
+
+
+def test_the_name_of_a_call_comes_from_the_item_in_beta() -> None:
+    done = frame(
+        "response.output_item.done",
+        item={"id": "f", "type": "function_call", "name": "get", "call_id": "c", "arguments": "{}"},
+    )
+    assert told(done).text() == "assistant calls get({})\n"
+
+
+def test_a_deleted_item_is_gone() -> None:
+    transcript = told(
+        item(id="u", role="user", content=[{"type": "input_text", "text": "Hi"}]),
+        frame("conversation.item.deleted", item_id="u"),
+    )
+    assert transcript.entries == []
+
+
+def test_replies_without_item_ids_are_told_apart_by_their_response() -> None:
+    frames = (
+        frame("response.audio_transcript.done", response_id=name, transcript=name) for name in "ab"
+    )
+    assert told(*frames).text() == "assistant: a\nassistant: b\n"
+
+
+def test_odd_items_are_passed_over() -> None:
+    transcript = told(
+        item(id="x", content=5),
+        item(id=None),
+        item(id="y", content=[{"type": "input_image", "image_url": "z"}]),
+        item("function_call_output", id="z", output=[1]),
+        frame("a.b"),
+    )
+    assert transcript.entries == []
+
+
+def test_text_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TEXT", 10)
+    transcript = told(
+        frame("response.text.delta", **WHERE, delta="123456"),
+        frame("response.text.delta", **WHERE, delta="7890ABC"),
+    )
+    assert transcript.full
+    assert transcript.entries[0].text == "1234567890"
+
+
+def test_entries_become_json_without_what_is_unset() -> None:
+    entry = told(frame("response.text.done", **WHERE, text="x")).entries[0]
+    assert msgspec.to_builtins(entry) == {
+        "role": "assistant", "kind": "text", "text": "x", "item_id": "a", "response_id": "r",
+        "time": 0.0, "final": True,
+    }  # fmt: skip
