@@ -3,9 +3,9 @@
     apt-get install espeak-ng sox
     python examples/make_recording.py examples/two-turns.jsonl
 
-A user asks two questions and an assistant answers them, once after a function call: GA frames of both
-directions, in the key order of the wire, with times. Everything in it is made here; run twice, it
-gives the same bytes (with the same espeak-ng).
+A user asks two questions and an assistant answers them, once after a function call: GA frames of
+both directions, in the key order of the wire, with times. Everything in it is made here; run twice,
+it gives the same bytes (with the same espeak-ng).
 """
 
 import base64
@@ -31,7 +31,8 @@ def speak(text: str, voice: str) -> bytes:
         ["espeak-ng", "-v", voice, "-s", "175", "--stdout", text], check=True, capture_output=True
     ).stdout
     # espeak-ng speaks at 22,050 Hz.
-    command = "sox -D -t wav --ignore-length - -t raw -r 24000 -e signed -b 16 -c 1 -".split()
+    command = ["sox", "-D", "-t", "wav", "--ignore-length", "-"]
+    command += ["-t", "raw", "-r", str(RATE), "-e", "signed", "-b", "16", "-c", "1", "-"]
     return subprocess.run(command, input=wav, check=True, capture_output=True).stdout
 
 
@@ -266,7 +267,7 @@ class Script:
                 self.server(
                     "response.output_audio_transcript.delta",
                     **place,
-                    delta=word if word == text.split(" ")[0] else " " + word,
+                    delta=word if word == text.split(" ", maxsplit=1)[0] else " " + word,
                     obfuscation=self.id("x", 10)[2:],
                 )
             words = words[3:]

@@ -1,5 +1,6 @@
 """The decoder as a whole: its contract, and that the fast path changes nothing but time."""
 
+import contextlib
 import gc
 import json
 import os
@@ -241,10 +242,8 @@ def test_hostile_frames_come_out_the_same_with_and_without_the_fast_path(kind: i
 
 def test_hostile_frames_raise_nothing_but_frame_errors() -> None:
     for raw in hostile().values():
-        try:
+        with contextlib.suppress(deltaring.FrameError):
             deltaring.decode(raw)
-        except deltaring.FrameError:
-            pass
 
 
 def seeds() -> list[bytes]:

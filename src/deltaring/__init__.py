@@ -25,7 +25,7 @@ from deltaring.track import AudioDelta, Track
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: PLE0604 - the starred names are strings
     "AudioDelta",
     "AudioRing",
     "Decoder",

@@ -20,7 +20,8 @@ def _mulaw_table() -> NDArray[np.int16]:
     """Samples of the 256 mu-law codes (ITU-T G.711, table 2a), on the 16-bit scale."""
     code = ~np.arange(256) & 0xFF
     magnitude = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
-    return np.where(code & 0x80, -magnitude, magnitude).astype(INT16)
+    table: NDArray[np.int16] = np.where(code & 0x80, -magnitude, magnitude).astype(INT16)
+    return table
 
 
 def _alaw_table() -> NDArray[np.int16]:
@@ -29,7 +30,8 @@ def _alaw_table() -> NDArray[np.int16]:
     segment = (code & 0x70) >> 4
     step = ((code & 0x0F) << 4) + np.where(segment == 0, 0x08, 0x108)
     magnitude = step << np.maximum(segment - 1, 0)
-    return np.where(code & 0x80, magnitude, -magnitude).astype(INT16)
+    table: NDArray[np.int16] = np.where(code & 0x80, magnitude, -magnitude).astype(INT16)
+    return table
 
 
 MULAW = _mulaw_table()

@@ -132,7 +132,7 @@ class Feed:
                             type, prefix + event_id.decode(), track, output_index, first, last, 0
                         )
                 return track.receive(type, prefix + event_id.decode(), output_index, data)
-        # All forms say their type near the front. No proof, but it spares other frames the matching.
+        # All forms say their type near the front. No proof: it spares other frames the matching.
         if frame.find(b'audio.delta"', 0, 128) < 0:
             return None
         return self._delta_last(frame) or self._delta_inside(frame)

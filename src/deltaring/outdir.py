@@ -63,7 +63,7 @@ class OutputFolder:
         """Open the temporary file of `name` once more, to write on at its end."""
         file = (self.path / (name + _PART)).open("r+b")
         file.seek(0, os.SEEK_END)
-        return file  # type: ignore[return-value]
+        return file
 
     def keep(self, name: str, file: BinaryIO, *, final: str | None = None) -> None:
         """Sync and close `file`, which `part` opened as `name`, and give it its final name."""

@@ -36,7 +36,8 @@ _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or 
 _ZSTD_WINDOW_LOG = 27  # 128 MiB, zstd's own default; more would be memory at a file's command
 
 _ENVELOPE = re.compile(
-    rb'\{"time": ?(-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,20})?), ?"source": ?"(server|client)", ?"event": ?'
+    rb'\{"time": ?(-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,20})?)'
+    rb', ?"source": ?"(server|client)", ?"event": ?'
 )
 
 
@@ -92,8 +93,10 @@ class Recording:
         """
         self._source = source
         self._max_frame = max_frame
-        path = isinstance(source, (str, os.PathLike))
-        self.name = name or os.fsdecode(source if path else getattr(source, "name", "stream"))
+        if isinstance(source, (str, os.PathLike)):
+            self.name = name or os.fspath(source)
+        else:
+            self.name = name or str(getattr(source, "name", "stream"))
         self._start()
 
     def _start(self) -> None:
@@ -255,8 +258,8 @@ class _Stream:
 
     def _decompressed(self, source: BinaryIO) -> tuple[Source, str]:
         if not hasattr(source, "peek"):
-            source = io.BufferedReader(source)  # type: ignore[type-var, assignment]
-        head = source.peek(4)[:4]  # type: ignore[attr-defined]
+            source = io.BufferedReader(source)  # type: ignore[type-var]
+        head = source.peek(4)[:4]
         if head.startswith(_GZIP):
             return self._opened(gzip.GzipFile(fileobj=source)), "gzip"
         if _ZSTD.match(head):

@@ -1,7 +1,7 @@
 """Report: what a recording holds, in figures: the contents of `session.json`.
 
-Rule: it says nothing that is not in the recording (no clock, host, process or path of this run), and
-its lists are bounded: what is beyond a bound is counted.
+Rule: it says nothing that is not in the recording (no clock, host, process or path of this run),
+and its lists are bounded: what is beyond a bound is counted.
 """
 
 from collections import Counter
@@ -74,7 +74,7 @@ class Report(Struct, kw_only=True):
     conversations: list[str] = []
     responses: list[ResponseRow] = []
     usage: dict[str, Any] = {}
-    """Tokens of all responses together, summed field by field. Cached tokens are part of the input."""
+    """Tokens of all responses, summed field by field. Cached tokens are part of the input."""
     frames: dict[str, int] = {}
     events: dict[str, int] = {}
     """How often each known type came from the server."""

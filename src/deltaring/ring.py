@@ -86,7 +86,7 @@ class AudioRing:
         self._memory = memory
         self._samples = used.view(self.dtype)
         # A long-lived memoryview takes bytes faster than a numpy slice does (docs/design.md).
-        self._buffer = memoryview(used)
+        self._buffer = used.data
 
     def _detach(self) -> Samples:
         """Give the memory back; producer's side, and only when all is read.
@@ -117,7 +117,7 @@ class AudioRing:
         cut or rescaled unasked, and ValueError for another shape.
         """
         array = self._checked(samples)
-        accepted = self._put(memoryview(array).cast("B") if array.size else b"")
+        accepted = self._put(array.data.cast("B") if array.size else b"")
         self.dropped += array.size - accepted
         return accepted
 
@@ -199,7 +199,7 @@ class AudioRing:
         return count
 
     def read_regions(self, count: int) -> Regions:
-        """Return the next `count` unread samples as two read-only views (the second after the wrap).
+        """Return the next `count` unread samples as two read-only views (the second: the wrap).
 
         Fewer where fewer are there. They stay valid until `advance` gives them back.
         """

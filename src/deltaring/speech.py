@@ -21,7 +21,7 @@ _MAX_OPEN = 16  # files: items that really interleave are two or three
 
 
 def wav_header(sample_rate: int, size: int) -> bytes:
-    """Return the 44 bytes before `size` bytes of mono 16-bit PCM (RIFF, Microsoft and IBM, 1991)."""
+    """Return the 44 bytes before `size` bytes of mono 16-bit PCM (RIFF, 1991)."""
     fmt = struct.pack("<HHIIHH", 1, 1, sample_rate, 2 * sample_rate, 2, 16)
     chunks = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size)
     return b"RIFF" + struct.pack("<I", len(chunks) + size) + chunks
@@ -98,7 +98,7 @@ class Speech:
         return refused
 
     def _write_whole(self) -> None:
-        """Join the items, in order, to one WAV; to one for each sample rate if there are several."""
+        """Join the items, in order, to one WAV; one for each rate if there are several."""
         wavs = [item for item in self._items.values() if item.file.endswith(".wav")]
         rates = list(dict.fromkeys(item.sample_rate for item in wavs))
         for number, rate in enumerate(rates, 1):

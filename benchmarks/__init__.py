@@ -1,0 +1,1 @@
+"""Benchmarks for asv (https://asv.readthedocs.io), and tables made of the same frames."""
