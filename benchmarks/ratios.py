@@ -92,7 +92,8 @@ def table(title: str, ways: Ways) -> None:
     for name, values in times.items():
         low, high = np.percentile(values, [10, 90])
         ratio = statistics.median(ours / base for ours, base in zip(values, first, strict=True))
-        print(f"| {name} | {statistics.median(values):,.0f} | {low:,.0f} to {high:,.0f} | {ratio:.2f} |")
+        median = statistics.median(values)
+        print(f"| {name} | {median:,.0f} | {low:,.0f} to {high:,.0f} | {ratio:.2f} |")
     print()
 
 
