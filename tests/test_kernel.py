@@ -6,6 +6,7 @@ import deltaring
 from deltaring import kernel
 from deltaring.kernel import Feed, spans_audio_delta
 from deltaring.pool import TrackPool
+from tests.test_ring import spy_on
 from tests.wire import (
     BETA,
     COMPACT,
@@ -15,6 +16,7 @@ from tests.wire import (
     OTHER_LAYOUTS,
     SPACED,
     VOICE_LIVE,
+    XAI,
     audio_frame,
     hostile,
     pcm,
@@ -85,6 +87,30 @@ def test_what_is_refused_changes_nothing(feed: Feed) -> None:
             if event is None:
                 assert (track.ring.written, feed.taken, feed._pool.totals()) == before, name
             before = (track.ring.written, feed.taken, feed._pool.totals())
+
+
+def test_a_closing_quote_is_not_the_opening_one(feed: Feed) -> None:
+    # With a long header, a frame without a payload is long enough for the fast path.
+    for layout in (OPENAI, XAI):
+        good = audio_frame(b"", layout=layout, item_id="i" * 600)
+        assert feed.feed(good) is not None
+        assert feed.feed(good.replace(b'"delta":""', b'"delta":"')) is None
+
+
+def test_a_proven_header_is_remembered_until_something_changes(feed: Feed) -> None:
+    feed.feed(audio_frame(pcm(300)))
+    assert feed._pool.route is not None
+    feed._pool.response_done("resp_E4ySzvKWmfZzGYRJLuvPM")
+    assert feed._pool.route is None
+
+
+def test_data_is_stored_before_it_is_published(feed: Feed) -> None:
+    event = feed.feed(audio_frame(pcm(300)))
+    assert event is not None
+    ring = event.track.ring
+    seen = spy_on(ring)
+    feed.feed(audio_frame(pcm(300)))
+    assert (seen, ring.written) == ([150], 300)
 
 
 def test_interleaved_items_go_to_their_own_tracks(feed: Feed) -> None:

@@ -141,6 +141,48 @@ def test_a_negative_capacity_is_refused() -> None:
         AudioRing(-1)
 
 
+def spy_on(ring: AudioRing) -> list[int]:
+    """Note the value of `written` at each store into the ring's memory.
+
+    No thread switch falls between the two in CPython, so that threads alone could not tell.
+    """
+    seen: list[int] = []
+
+    class Spy:
+        def __setitem__(self, where: slice, data: bytes) -> None:
+            seen.append(ring.written)
+            memory[where] = data
+
+    memory, ring._buffer = ring._buffer, Spy()  # type: ignore[assignment]
+    return seen
+
+
+def test_data_is_stored_before_it_is_published() -> None:
+    ring = AudioRing(4)
+    seen = spy_on(ring)
+    ring.write(samples(1, 2, 3))
+    ring.advance(2)
+    ring.write(samples(4, 5, 6))
+    assert seen == [0, 3, 3]
+    assert ring.read(9).tolist() == [3, 4, 5, 6]
+
+
+def test_room_is_given_back_after_the_copy() -> None:
+    ring = AudioRing(4)
+    seen = []
+
+    class Out(np.ndarray):
+        def __setitem__(self, where: object, data: object) -> None:
+            seen.append(ring.consumed)
+            super().__setitem__(where, data)
+
+    ring.write(samples(1, 2, 3))
+    ring.read(2)
+    ring.write(samples(4, 5))
+    assert ring.read_into(np.zeros(9, np.int16).view(Out)) == 3
+    assert (seen, ring.consumed) == ([2, 2], 5)
+
+
 class RingAgainstDeque(RuleBasedStateMachine):
     """Any sequence of calls, against a bounded deque."""
 

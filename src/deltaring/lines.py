@@ -64,7 +64,10 @@ def read_lines(source: Source, limit: int) -> Iterator[Line]:
             buffer[: stop - start] = buffer[start:stop]
             base, start, stop = base + start, 0, stop - start
         elif stop == len(buffer):
-            buffer = buffer + bytes(len(buffer))  # a new one: views of the old may still be held
+            # A new buffer: views of the old one may still be held.
+            larger = bytearray(min(2 * stop, limit + CHUNK))
+            larger[:stop] = buffer
+            buffer = larger
         scan = stop
         count = source.readinto1(memoryview(buffer)[stop:])
         if not count:

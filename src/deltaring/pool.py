@@ -118,12 +118,14 @@ class TrackPool:
         return track
 
     def _revive(self, track: Track) -> None:
-        """Give a retired track a fresh ring whose counters go on from the old one's."""
+        """Give a retired track a fresh ring whose counters go on from the old one's.
+
+        It has dropped nothing: a track that has refused a sample takes no more.
+        """
         del self._history[track.serial]
-        old = track.ring
+        written = track.ring.written
         track.ring = self._new_ring(track._format)
-        track.ring.written = track.ring.consumed = old.written
-        track.ring.dropped = old.dropped
+        track.ring.written = track.ring.consumed = written
         self._keep(track)
 
     def _keep(self, track: Track) -> None:
