@@ -6,6 +6,7 @@ import json
 import os
 import random
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,6 +158,60 @@ def test_the_stateless_decode_keeps_the_base64_text() -> None:
 def test_translated_speech_stays_a_typed_event() -> None:
     event = Decoder().decode(frame("session.output_audio.delta", delta="AAAA", sample_rate=24_000))
     assert isinstance(event, deltaring.SessionOutputAudioDelta)
+
+
+# --- nothing is kept alive ----------------------------------------------------------------------
+
+BAD = [
+    b"nonsense",
+    frame("error"),
+    b'{"type":5}',
+    b"[]",
+    audio_frame("!"),
+    audio_frame("!" * 600),
+    b"[" * 500,
+    b" " * 5_001,
+]
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("raw", BAD)
+def test_a_raised_error_is_gone_when_it_is_handled(raw: bytes, no_collector: None) -> None:
+    decoder, memory = Decoder(max_frame=5_000), bytearray(raw)
+    for call in (decoder.decode, deltaring.decode):
+        try:
+            call(memoryview(memory))
+        except deltaring.FrameError as error:
+            gone = weakref.ref(error)
+        assert gone() is None
+    memory.clear()  # a BufferError if anything still looked at it
+
+
+@pytest.mark.parametrize("raw", BAD)
+def test_a_kept_event_holds_neither_decoder_nor_frame(raw: bytes, no_collector: None) -> None:
+    decoder, memory = Decoder(max_frame=5_000, on_invalid="keep"), bytearray(raw)
+    event = decoder.decode(memoryview(memory))
+    assert isinstance(event, InvalidEvent)
+    gone = weakref.ref(decoder)
+    del decoder
+    assert gone() is None
+    memory.clear()
+
+
+def test_the_stand_ins_of_the_api_description_are_no_audio(real_recordings: list) -> None:
+    # Two of the real frames: documentation, whose `delta` is a word and no base64.
+    invalid = []
+    for path in real_recordings:
+        decoder = Decoder(on_invalid="keep")
+        events = map(decoder.decode, path.read_bytes().splitlines())
+        invalid += [event for event in events if isinstance(event, InvalidEvent)]
+    assert [json.loads(event.raw)["delta"] for event in invalid] == ["Base64EncodedAudioDelta"] * 2
 
 
 # --- exact figures ------------------------------------------------------------------------------

@@ -230,6 +230,76 @@ def test_an_odd_row_makes_plain_rows() -> None:
     assert event.rate_limits == [{"name": []}]
 
 
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "1" * 4_400, "1" * 4_299], ids=["inf", "-inf", "4400", "4299"]
+)
+def test_a_number_out_of_range_costs_no_event(number: str) -> None:
+    raw = b'{"type":"response.done","response":{"id":"r","metadata":{"a":%s}}}' % number.encode()
+    event = deltaring.decode(raw)
+    assert isinstance(event, deltaring.ResponseDone)
+    part = event.response
+    assert (part["id"] if isinstance(part, dict) else part.id) == "r"
+
+
+@pytest.mark.parametrize(
+    ("type", "field", "value"),
+    [
+        ("input_audio_buffer.speech_started", "audio_start_ms", 1234.5),
+        ("conversation.item.truncated", "audio_end_ms", "12"),
+        ("session.output_audio.delta", "sample_rate", 24_000.5),
+        ("response.function_call_arguments.done", "name", 5),
+        ("input_audio_buffer.dtmf_event_received", "event", 5),
+        ("conversation.item.input_audio_transcription.completed", "logprobs", "odd"),
+    ],
+)
+def test_only_ids_indices_and_texts_are_strict(type: str, field: str, value: object) -> None:
+    fields = {"delta": "x", "arguments": "{}", "transcript": "t", "event": "1", field: value}
+    event = deltaring.decode(frame(type, **fields))
+    assert event.__class__ is deltaring.EVENT_CLASSES[type]
+    assert getattr(event, field) == value
+
+
+def test_the_last_of_two_values_counts_whatever_the_first_was() -> None:
+    for text in (b'"delta":null,"delta":"AAAA"', b'"item_id":5,"delta":"AAAA","item_id":"i"'):
+        event = deltaring.Decoder().decode(b'{"type":"response.audio.delta",%s}' % text)
+        assert isinstance(event, deltaring.AudioDelta)
+        assert event.stop == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        (rb"\ud83d", "\ufffd"),
+        (rb"\ud83d!", "\ufffd!"),
+        (rb"\ude00\ud83d", "\ufffd\ufffd"),
+        (rb"\ud83d\ude00\ud83d", "\U0001f600\ufffd"),
+        (rb"\\ud83d\ud83d", "\\ud83d\ufffd"),
+        (rb"\ud83d\u0041", "\ufffdA"),
+    ],
+)
+def test_half_a_character_is_replaced(sent: bytes, got: str) -> None:
+    event = deltaring.decode(b'{"type":"response.text.delta","delta":"%s"}' % sent)
+    assert isinstance(event, deltaring.ResponseTextDelta)
+    assert event.delta == got
+
+
+def test_an_unknown_event_with_half_a_character_keeps_the_frame_as_it_is() -> None:
+    raw = rb'{"type":"a.b","event_id":"\ud83d"}'
+    assert deltaring.decode(raw) == deltaring.UnknownEvent("a.b", "\ufffd", raw)
+
+
+def test_deep_nesting_is_found_in_little_memory() -> None:
+    import tracemalloc
+
+    data = b'{"type":"x","a":["' + b"[" * 300 + b'"' + b',""' * 1_000_000 + b"]}"
+    tracemalloc.start()
+    try:
+        assert isinstance(deltaring.decode(data), deltaring.UnknownEvent)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_recursion_error_is_invalid_json() -> None:
     with pytest.raises(deltaring.InvalidJSON):
         parse_refused(b"", RecursionError("too deep"))

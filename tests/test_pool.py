@@ -176,11 +176,42 @@ def test_256_drained_tracks_are_remembered() -> None:
 
 def test_tracks_that_never_end_are_bounded() -> None:
     decoder = deltaring.Decoder()
-    for number in range(3_000):
+    for number in range(5_000):
         give(decoder, f"r{number}")
-    assert len(decoder.tracks) == 16 + 256
-    assert decoder.stats.audio_bytes == 3_000 * 200
-    assert decoder.stats.dropped_samples == (3_000 - 16) * 100
+    assert len(decoder.tracks) == 16 + 4_096
+    assert decoder.stats.audio_bytes == 5_000 * 200
+    assert decoder.stats.dropped_samples == (5_000 - 16) * 100
+
+
+def test_a_live_track_without_memory_is_not_forgotten_for_drained_ones() -> None:
+    decoder = deltaring.Decoder(max_tracks=1)
+    give(decoder, "held")
+    give(decoder, "live")
+    for number in range(300):
+        give(decoder, f"r{number}")
+        decoder.decode(response("response.done", f"r{number}"))
+    assert give(decoder, "live").start == 100
+
+
+def test_long_ids_are_not_kept_for_ever() -> None:
+    decoder = deltaring.Decoder()
+    for number in range(40):
+        give(decoder, f"r{number}", "i" * 100_000).track.ring.clear()
+        decoder.decode(response("response.done", f"r{number}"))
+    assert sum(len(item_id) for _, item_id, _ in decoder.tracks) < 3_000_000
+    assert decoder.stats.audio_bytes == 40 * 200
+
+
+def test_a_late_delta_gets_a_fresh_ring_though_no_other_track_opened() -> None:
+    decoder = deltaring.Decoder(max_tracks=1)
+    first = give(decoder, "a")
+    old = first.track.ring
+    old.clear()
+    decoder.decode(audio_done("a", "i"))
+    late = give(decoder, "a", data=pcm(200))
+    assert late.track.ring is not old
+    assert (late.start, late.dropped, old.readable, len(old.read(9))) == (100, 0, 0, 0)
+    assert late.track.ring.read(999).tobytes() == pcm(200)
 
 
 def test_response_formats_are_bounded() -> None:
@@ -279,6 +310,14 @@ def test_an_epoch_starts_without_a_format() -> None:
 def test_xai_says_not_specified_and_means_its_object() -> None:
     both = session(output_audio_format="not specified", audio=PCM_16K)
     assert opened(deltaring.Decoder(), both) == ("pcm16", 16_000)
+
+
+def test_a_response_states_the_format_of_deltas_that_name_none() -> None:
+    decoder = deltaring.Decoder()
+    decoder.decode(response("response.created", "r", output_audio_format="g711_ulaw"))
+    assert give(decoder, "", "").track.format == "g711_ulaw"
+    decoder.decode(response("response.created", "s"))
+    assert give(decoder, "", "").track.format == "pcm16"
 
 
 def test_an_unknown_format_gets_a_ring_of_bytes() -> None:

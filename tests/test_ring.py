@@ -117,6 +117,12 @@ def test_another_dtype_is_refused(bad: np.ndarray) -> None:
         ring.read_into(bad)
 
 
+def test_a_list_of_floats_is_refused() -> None:
+    with pytest.raises(TypeError, match="holds int16"):
+        AudioRing(4).write([0.9, 1.7])
+    assert AudioRing(4).write([]) == 0
+
+
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="1 dimension"):
         AudioRing(4).write(np.zeros((2, 2), np.int16))

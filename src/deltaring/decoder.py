@@ -184,6 +184,7 @@ class Decoder:
         Raises FrameTooLarge, InvalidJSON, SchemaError or InvalidAudio, all of them FrameError (kept
         as InvalidEvent with `on_invalid="keep"`), and TypeError for what is no frame.
         """
+        event: Any
         # One level of calls for most frames: each further one would cost a tenth of their time.
         try:
             if type(frame) is not bytes:
@@ -195,41 +196,28 @@ class Decoder:
                 if audio is not None:
                     return audio
                 check_depth(frame)
-            event = decode_known(frame)
+            try:
+                event = decode_known(frame)
+            except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+                event = self._parse_refused(frame, error)
             if type(event) in _HANDLERS:
                 event = _HANDLERS[type(event)](self, event)
             self._slow += 1
-            return event
+            return event  # type: ignore[no-any-return]
         except FrameError as error:
-            return self._reject(frame, error)
-        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return self._decode_refused(frame, error)  # type: ignore[arg-type] # bytes by now
+            self._invalid += 1
+            if not self._keep:
+                raise
+            # Without its traceback, or it would keep this decoder and the frame alive.
+            return _kept(frame, error.with_traceback(None))
 
-    def _decode_refused(self, frame: bytes, error: Exception) -> ServerEvent:
-        """Decode what the typed union refused: an unknown event, or one with an odd nested part."""
-        try:
-            event = parse_refused(frame, error)
-        except FrameError as frame_error:
-            return self._reject(frame, frame_error)
+    def _parse_refused(self, frame: bytes, error: Exception) -> ServerEvent:
+        event = parse_refused(frame, error)
         if type(event) is UnknownEvent:
             self._unknown += 1
         else:
             self._lenient += 1
-            if type(event) in _HANDLERS:
-                _HANDLERS[type(event)](self, event)
-        self._slow += 1
         return event
-
-    def _reject(self, frame: Frame, error: FrameError) -> InvalidEvent:
-        """Raise the error, or keep the frame in its place."""
-        self._invalid += 1
-        if not self._keep:
-            raise error
-        if isinstance(error, FrameTooLarge):
-            return InvalidEvent("", "", b"", error)
-        raw = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
-        name, event_id = ("", "") if isinstance(error, InvalidJSON) else read_ids(raw)
-        return InvalidEvent(name, event_id, raw, error)
 
     # --- what events mean for tracks and formats ----------------------------------------------
 
@@ -275,6 +263,16 @@ _HANDLERS: Final[dict[type, Callable[[Decoder, Any], Any]]] = {
     SessionCreated: Decoder._session_created,
     SessionUpdated: Decoder._session_updated,
 }
+
+
+def _kept(frame: Frame, error: FrameError) -> InvalidEvent:
+    """The event in place of an error."""
+    error.__context__ = None
+    if isinstance(error, FrameTooLarge):
+        return InvalidEvent("", "", b"", error)
+    raw = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
+    name, event_id = ("", "") if isinstance(error, InvalidJSON) else read_ids(raw)
+    return InvalidEvent(name, event_id, raw, error)
 
 
 def _decline(frame: bytes) -> None:

@@ -6,8 +6,8 @@ another class.
 """
 
 import functools
+import json
 import re
-import types
 import typing
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -34,9 +34,10 @@ SHORT = 400
 it as fast as any other way would (benchmarks/decode.py): it goes there at once."""
 
 _COUNTED = 4_096  # bytes: see _many_openers
-_STRINGS = re.compile(rb'"(?>[^"\\]+|\\.)*+"?', re.DOTALL)  # possessive: linear, and no memory
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1, as int8
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_BLOCK = 64 << 10  # bytes looked at together: numpy's temporaries stay in the cache
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
 
 
 def as_bytes(frame: Frame, max_frame: int) -> bytes:
@@ -101,9 +102,20 @@ def _many_openers(frame: bytes) -> bool:
 
 
 def _depth(frame: bytes) -> int:
-    """Return the deepest nesting of brackets outside of strings."""
-    brackets = _STRINGS.sub(b"", frame).translate(_STEPS, _NO_BRACKETS)
-    return int(np.cumsum(np.frombuffer(brackets, np.int8), dtype=np.int32).max(initial=0))
+    """Return the deepest nesting of brackets outside of strings, or the first over MAX_DEPTH."""
+    if b"\\" in frame:  # then each quote that is left opens or closes a string
+        frame = frame.replace(b"\\\\", b"").replace(b'\\"', b"")
+    codes = np.frombuffer(frame, np.uint8)
+    depth = deepest = quotes = 0
+    for start in range(0, len(codes), _BLOCK):
+        block = codes[start : start + _BLOCK]
+        inside = np.cumsum(block == ord('"'), dtype=np.int64) + quotes
+        depths = np.cumsum(_STEPS[block] * (inside % 2 == 0), dtype=np.int64) + depth
+        depth, quotes = int(depths[-1]), int(inside[-1])
+        deepest = max(deepest, int(depths.max()))
+        if deepest > MAX_DEPTH:
+            break
+    return deepest
 
 
 decode_known: Callable[[bytes], KnownEvent] = msgspec.json.Decoder(KnownEvent).decode
@@ -115,18 +127,46 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     """Decode what `decode_known` refused with `error`: an unknown event, or one whose open parts
     vary from the declared ones. Raises InvalidJSON or SchemaError.
     """
+    text = _without_lone_surrogates(frame) if b"\\u" in frame else frame
     if not isinstance(error, msgspec.ValidationError):
-        raise InvalidJSON(f"not valid JSON: {error}") from None
+        if text == frame:
+            raise InvalidJSON(f"not valid JSON: {error}") from None
+        try:
+            return decode_known(text)
+        except msgspec.ValidationError:
+            pass  # known by now to be JSON at least up to there
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as second:
+            raise InvalidJSON(f"not valid JSON: {second}") from None
+    return _parse_misfit(frame, text)
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _without_lone_surrogates(frame: bytes) -> bytes:
+    """Replace escapes of half a character with those of U+FFFD.
+
+    A JavaScript server that cuts a text inside an emoji sends each half as `\\ud83d`: grammatical
+    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it.
+    """
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], frame)
+
+
+def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:
+    """Decode `text`, which is `frame` or its mended form, without the typed union."""
     try:
-        head = read_head(frame)
-    except msgspec.ValidationError as second:
-        raise SchemaError(f"not an event: {second}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as second:
-        raise InvalidJSON(f"not valid JSON: {second}") from None
+        head = read_head(text)
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"not an event: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
     name = _type_of(head)
     if name not in EVENT_CLASSES:
         return UnknownEvent(name, head.event_id, frame)
-    return _parse_loosely(frame, EVENT_CLASSES[name], error)
+    return _parse_loosely(text, EVENT_CLASSES[name])
 
 
 def _type_of(head: "Head") -> str:
@@ -185,40 +225,79 @@ def read_ids(frame: bytes) -> tuple[str, str]:
 
 # --- open parts -------------------------------------------------------------------------------
 
-
-def _is_open(annotation: Any) -> bool:
-    """Whether a field holds a nested value: anything that is not str, int, float or None."""
-    arms = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return not set(arms) <= {str, int, float, type(None)}
+_STRICT = frozenset(("id", "delta", "transcript", "text", "arguments"))
 
 
-def _loose_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
-    hint = field.type
-    if _is_open(hint):
-        # A required part must still be of its kind: `"response": 5` is no response.
-        loose = dict[str, Any] if isinstance(hint, type) else list[Any]
-        return (field.name, loose) if field.required else (field.name, Any, None)
-    return (field.name, hint) if field.required else (field.name, hint, field.default)
+def _is_open(name: str) -> bool:
+    """Whether a field may hold what it was not declared for: all but ids, indices and texts."""
+    return name not in _STRICT and not name.endswith(("_id", "_index"))
 
 
 @functools.cache  # made at the first misfit: most processes never see one
-def _loose_decoder(cls: type[Event]) -> msgspec.json.Decoder[Any] | None:
-    """Return a decoder for a twin of `cls` with plain nested fields; None where it has none."""
-    fields = msgspec.structs.fields(cls)
-    if not any(_is_open(field.type) for field in fields):
-        return None
-    twin = msgspec.defstruct(
-        cls.__name__, map(_loose_field, fields), tag_field="type", tag=cls.type, kw_only=True
-    )
-    return msgspec.json.Decoder(twin)
+def _raw_decoder(cls: type[Event]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder for the fields of `cls`, each unread: so the last of two counts."""
+    fields = [
+        (name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in cls.__struct_fields__
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct(cls.__name__, fields))
 
 
-def _parse_loosely(frame: bytes, cls: type[Event], error: msgspec.ValidationError) -> ServerEvent:
-    """Decode with nested fields as plain objects, into the event's own class."""
-    decoder = _loose_decoder(cls)
+def _parse_loosely(text: bytes, cls: type[Event]) -> ServerEvent:
+    """Decode field by field, the open ones as whatever they are, into the event's own class."""
     try:
-        if decoder is None:
-            raise error
-        return cls(**msgspec.structs.asdict(decoder.decode(frame)))  # type: ignore[return-value]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as second:
-        raise SchemaError(f"{cls.type}: {second}") from None
+        raw = _raw_decoder(cls).decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
+    values = {}
+    for field in msgspec.structs.fields(cls):
+        value = getattr(raw, field.name)
+        if value is not msgspec.UNSET:
+            values[field.name] = _field_value(cls, field, bytes(value))
+        elif field.required:
+            raise SchemaError(f"{cls.type}: Object missing required field `{field.name}`")
+    return cls(**values)  # type: ignore[return-value]
+
+
+def _field_value(cls: type[Event], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
+    """Decode one field as declared, or as it comes if it is an open one. Raises SchemaError."""
+    kind = field.type
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = _plain(raw) if _is_open(field.name) else _NOTHING
+        # A required part must still be of its kind: `"response": 5` is no response.
+        if value is _NOTHING or (field.required and not isinstance(value, _kind_of(kind))):
+            raise SchemaError(f"{cls.type}: {error} - at `$.{field.name}`") from None
+        return value
+
+
+_NOTHING = object()
+
+
+def _kind_of(annotation: Any) -> type:
+    """What a required open field must be at least: an object, a list, or anything."""
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        return dict
+    return list if typing.get_origin(annotation) is list else object
+
+
+def _plain(raw: bytes) -> Any:
+    """Decode a value to plain objects, numbers out of range too; _NOTHING if it is no JSON."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        # The standard library takes 1e999 as infinity; a number of 4,300 digits is refused by int.
+        return _plain_by_stdlib(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _NOTHING
+
+
+def _plain_by_stdlib(raw: bytes) -> Any:
+    try:
+        return json.loads(raw, parse_int=_integer)
+    except (ValueError, RecursionError):  # no UTF-8
+        return _NOTHING
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 4_300 else float(digits)

@@ -33,11 +33,11 @@ NAME = "pure"
 
 # Everything in a pattern is fixed, or ends at a byte that it cannot contain: matching is linear.
 _ID = (
-    rb'"(?P<%s>[ !#-\[\]-~]*)"'  # printable ASCII without quote and backslash: nothing to unescape
+    rb'"(?P<%s>[ !#-\[\]-~]*+)"'  # printable ASCII without quote and backslash: nothing to unescape
 )
 _INDEX = rb"(?P<%s>0|[1-9][0-9]{0,8})"
-_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_SCALAR = rb'(?:"[ !#-\[\]-~]*"|null|true|false|' + _NUMBER + rb")"
+_NUMBER = rb"-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?"
+_SCALAR = rb'(?:"[ !#-\[\]-~]*+"|null|true|false|' + _NUMBER + rb")"
 
 
 def _field(key: bytes) -> bytes:

@@ -1,17 +1,17 @@
 """TrackPool: the tracks of one decoder, and the ring memory that they share.
 
 Rule: memory goes from a track to the next only when the first is drained (done, and all read), and
-it goes in a new AudioRing. Everything here is bounded: `max_tracks` blocks of memory, and
-`HISTORY` tracks without any.
+it goes in a new AudioRing. Everything here is bounded: `max_tracks` blocks of memory,
+HISTORY drained tracks, STARVED others without memory.
 
 The life of a track: open at its first delta; done at its audio.done, its response's response.done
-or a session.created; retired when it is drained and another track opens; forgotten when HISTORY
-later ones are retired. A late delta brings a retired track back with a fresh ring.
+or a session.created; retired when it is drained and memory is asked for; forgotten when HISTORY
+later ones are retired. A late delta brings a drained track back with a fresh ring.
 """
 
 import itertools
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,15 @@ from deltaring.ring import AudioRing, Samples
 from deltaring.track import Key, Track
 
 HISTORY = 256
-"""Tracks without memory that are remembered, so that late deltas find their positions."""
+"""Drained tracks that are remembered, so that late deltas find their positions."""
 
+STARVED = 4_096
+"""Tracks that got no memory and have not ended: a bound, should a server never end anything."""
+
+MAX_ID_CHARACTERS = 1 << 20
+"""Of all ids in either list together; beyond it the oldest go first. Real ids have some 30."""
+
+_MAX_RESPONSE_ID = 4_096  # characters; a longer id is not worth keeping a format for
 _BYTE_RATE = 48_000  # bytes per second that an unknown format gets room for: those of pcm16
 
 
@@ -44,6 +51,37 @@ class Route(NamedTuple):
     track: Track
 
 
+class _TrackList(OrderedDict[int, Track]):
+    """Tracks by serial, bounded in number and in the length of their ids."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._characters = 0
+
+    def add(self, track: Track) -> list[Track]:
+        """Add a track; return those that had to go for it, oldest first."""
+        self[track.serial] = track
+        self._characters += _id_characters(track)
+        gone = []
+        while len(self) > self._most or self._characters > MAX_ID_CHARACTERS:
+            serial = next(iter(self))
+            gone.append(self[serial])
+            self.pop(serial)
+        return gone
+
+    def pop(self, serial: int, default: Any = None) -> Any:
+        track = super().pop(serial, None)
+        if track is None:
+            return default
+        self._characters -= _id_characters(track)
+        return track
+
+
+def _id_characters(track: Track) -> int:
+    return len(track.key[0]) + len(track.key[1])
+
+
 class TrackPool:
     """Finds the track of an audio delta, opens and closes tracks, settles their formats."""
 
@@ -62,12 +100,14 @@ class TrackPool:
         self._own_format = None if format is None else self._resolve((format, None))
         self._session_format = self._resolve(None)
         self._response_formats: OrderedDict[str, AudioFormat] = OrderedDict()
+        self._latest_format: AudioFormat | None = None  # for deltas that name no response
         self.tracks: dict[Key, Track] = {}
         self.route: Route | None = None
         """Where the last proven header leads; gone whenever that may have changed."""
         self._current: dict[Key, Track] = {}  # where a delta goes; `tracks` holds closed keys too
         self._holders: dict[int, Track] = {}  # the tracks that have memory, by serial
-        self._history: OrderedDict[int, Track] = OrderedDict()  # those that have none
+        self._history = _TrackList(HISTORY)  # those that gave it back
+        self._starved = _TrackList(STARVED)  # those that got none
         self._free: list[Samples] = []  # last in, first out: warm pages first
         self._serials = itertools.count(1)
         self._forgotten_bytes = self._forgotten_dropped = self._forgotten_late = 0
@@ -88,14 +128,16 @@ class TrackPool:
     def response_stated(self, response_id: str, audio: object, output_audio_format: object) -> None:
         """Take one response's own output format, if it states one."""
         stated = stated_format(audio, output_audio_format)
+        self._latest_format = None if stated is None else self._resolve(stated)
         self._response_formats.pop(response_id, None)
-        if stated is not None:
-            self._response_formats[response_id] = self._resolve(stated)
+        if self._latest_format is not None and len(response_id) <= _MAX_RESPONSE_ID:
+            self._response_formats[response_id] = self._latest_format
             if len(self._response_formats) > HISTORY:
                 self._response_formats.popitem(last=False)
 
     def _format_for(self, response_id: str) -> AudioFormat:
-        return self._own_format or self._response_formats.get(response_id, self._session_format)
+        stated = self._response_formats.get(response_id) if response_id else self._latest_format
+        return self._own_format or stated or self._session_format
 
     # --- tracks -----------------------------------------------------------------------------
 
@@ -104,7 +146,9 @@ class TrackPool:
         track = self._current.get(key)
         if track is None:
             return self._open(key)
-        if track.serial in self._history and not track.overrun:
+        if track.drained:
+            self._retire_drained()
+        if not track.ring.capacity and not track.overrun:
             self._revive(track)
         return track
 
@@ -118,11 +162,12 @@ class TrackPool:
         return track
 
     def _revive(self, track: Track) -> None:
-        """Give a retired track a fresh ring whose counters go on from the old one's.
+        """Give a track without memory a fresh ring whose counters go on from the old one's.
 
         It has dropped nothing: a track that has refused a sample takes no more.
         """
-        del self._history[track.serial]
+        self._history.pop(track.serial, None)
+        self._starved.pop(track.serial, None)
         written = track.ring.written
         track.ring = self._new_ring(track._format)
         track.ring.written = track.ring.consumed = written
@@ -132,7 +177,7 @@ class TrackPool:
         if track.ring.capacity:
             self._holders[track.serial] = track
         else:
-            self._remember(track)
+            self._remember(self._history if track.done else self._starved, track)
 
     def _new_ring(self, format: AudioFormat) -> AudioRing:
         """Return a ring for that format, with a capacity of 0 if all memory is held."""
@@ -157,14 +202,12 @@ class TrackPool:
         for track in [track for track in self._holders.values() if track.drained]:
             del self._holders[track.serial]
             self._free.append(track.ring._detach())
-            self._remember(track)
+            self._remember(self._history, track)
         self.route = None
 
-    def _remember(self, track: Track) -> None:
-        """Keep a track without memory among the last HISTORY of its kind."""
-        self._history[track.serial] = track
-        if len(self._history) > HISTORY:
-            self._forget(self._history.popitem(last=False)[1])
+    def _remember(self, tracks: "_TrackList", track: Track) -> None:
+        for forgotten in tracks.add(track):
+            self._forget(forgotten)
 
     def _forget(self, track: Track) -> None:
         for tracks in (self.tracks, self._current):
@@ -198,19 +241,23 @@ class TrackPool:
         self._current.clear()
         self.route = None
         self._response_formats.clear()
+        self._latest_format = None
         self._session_format = self._resolve(None)
 
     def _close(self, key: Key) -> None:
-        self._current[key]._close()
+        track = self._current[key]
+        track._close()
         if not key[0]:
             del self._current[key]
         self.route = None
+        if self._starved.pop(track.serial, None) is not None:
+            self._remember(self._history, track)
 
     # --- figures ----------------------------------------------------------------------------
 
     def totals(self) -> tuple[int, int, int]:
         """Return bytes received, samples dropped and late deltas, of all tracks there ever were."""
-        tracks = [*self._holders.values(), *self._history.values()]
+        tracks = [*self._holders.values(), *self._history.values(), *self._starved.values()]
         return (
             self._forgotten_bytes + sum(track.received for track in tracks),
             self._forgotten_dropped + sum(track.ring.dropped for track in tracks),

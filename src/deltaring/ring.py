@@ -122,12 +122,18 @@ class AudioRing:
         return accepted
 
     def _checked(self, samples: ArrayLike) -> Samples:
-        array = samples if isinstance(samples, np.ndarray) else np.array(samples, self.dtype)
+        array = samples if isinstance(samples, np.ndarray) else self._from_list(samples)
         if array.dtype != self.dtype:
             raise TypeError(f"the ring holds {self.dtype}, not {array.dtype}")
         if array.ndim != 1:
             raise ValueError(f"samples must have 1 dimension, not {array.ndim}")
         return np.ascontiguousarray(array)
+
+    def _from_list(self, samples: ArrayLike) -> Samples:
+        array = np.array(samples)
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"the ring holds {self.dtype}, not {array.dtype}")
+        return np.array(samples, self.dtype)
 
     def _put(self, data: bytes | memoryview) -> int:
         """Append as many whole samples of `data` as fit; return how many. Counts no drops."""
@@ -168,7 +174,7 @@ class AudioRing:
         """Publish the first `count` samples of `write_regions`. ValueError if they don't fit."""
         if not 0 <= count <= self.writable:
             raise ValueError(f"cannot commit {count} samples, {self.writable} are writable")
-        self.written += count
+        self.written += int(count)
 
     # --- consumer ---------------------------------------------------------------------------
 
@@ -211,7 +217,7 @@ class AudioRing:
         """Consume `count` samples. ValueError if there are not so many."""
         if not 0 <= count <= self.readable:
             raise ValueError(f"cannot advance by {count} samples, {self.readable} are readable")
-        self.consumed += count
+        self.consumed += int(count)
 
     def clear(self) -> int:
         """Drop all that is unread, from the consumer's side; return how many samples it was."""
@@ -237,4 +243,4 @@ class AudioRing:
 def _natural(count: int) -> int:
     if count < 0:
         raise ValueError(f"a count of samples must not be negative, got {count}")
-    return count
+    return int(count)
