@@ -60,7 +60,9 @@ def test_a_stated_rate_is_taken() -> None:
     assert find_format("audio/pcm", 16_000.0).sample_rate == 16_000
 
 
-@pytest.mark.parametrize("rate", [None, 0, -1, True, "24000", 1e12, float("nan"), [], 768_001])
+@pytest.mark.parametrize(
+    "rate", [None, 0, 1, 3_999, -1, True, "24000", 1e12, float("nan"), [], 768_001]
+)
 def test_a_rate_that_is_none_is_passed_over(rate: object) -> None:
     assert find_format("audio/pcm", rate).sample_rate == 24_000
 

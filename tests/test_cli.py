@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,79 @@ def test_markup_in_a_name_is_printed_as_it_is(tmp_path: Path) -> None:
     result = run("replay", path, "-o", tmp_path / "out")
     assert str(path) in result.stderr
     assert path.name in result.stdout
+
+
+def test_a_file_name_that_is_no_utf8_is_done_like_any_other(tmp_path: Path, example: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/bad\xff.jsonl"
+    with open(path, "wb") as file:
+        file.write(frame("a.b"))
+    result = run("replay", os.fsdecode(path), example, "-o", tmp_path / "out", "--json")
+    rows = json.loads(result.stdout)["recordings"]
+    assert (result.returncode, len(rows)) == (0, 2)
+    assert rows[0]["recording"].endswith("bad\\udcff.jsonl")
+
+
+def test_a_type_cannot_command_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(frame("\x1b]0;evil\x07:heart:"))
+    result = run("info", path)
+    assert "\x1b" not in result.stdout
+    assert "\\x1b]0;evil\\x07:heart: (unknown)" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "no/such/folder/x"])
+def test_a_name_that_cannot_be_opened_costs_nothing_else(name: str, example: Path) -> None:
+    result = run("info", name, example)
+    assert result.returncode == 3
+    assert "gpt-realtime" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(example: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    result = run("replay", example, "-o", tmp_path / "out")
+    assert result.returncode == 3
+    assert str(tmp_path / "out") in result.stderr
+
+
+def test_two_paths_with_one_folder_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    names = ["c/34174/s.jsonl", "c/54843/s.jsonl"]  # found by search: the same 8 hex digits
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(frame("a.b"))
+    result = run("replay", *names, "-o", "out", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "its folder is that of c/34174/s.jsonl" in result.stderr
+
+
+def test_closed_standard_input_is_an_error_and_no_crash(example: Path) -> None:
+    result = subprocess.run(
+        f"{sys.executable} -m deltaring info - {example} <&-",
+        shell=True,
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 3
+    assert b"Traceback" not in result.stderr
+
+
+def test_compression_is_seen_through_a_slow_pipe(example: Path) -> None:
+    import gzip
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deltaring", "info", "-", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert process.stdin is not None
+    data = gzip.compress(example.read_bytes())
+    for part in (data[:1], data[1:3], data[3:]):
+        process.stdin.write(part)
+        time.sleep(0.3)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert json.loads(out)["recordings"][0]["report"]["frames"]["client"] == 35
 
 
 @pytest.mark.parametrize("command", ["replay", "info"])

@@ -37,28 +37,46 @@ def test_two_paths_never_share_a_folder() -> None:
     assert len({folder_name(path).lower() for path in given}) == len(given)
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_files_appear_whole_and_together(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path, "f", OURS)
-    with folder.create("a.txt") as file:
-        file.write(b"a")
-        assert os.listdir(folder.path) == ["a.txt.part"]
-    assert (folder.path / "a.txt").read_bytes() == b"a"
+    for name in ("a.txt", "b.txt"):
+        with folder.create(name) as file:
+            file.write(name.encode())
+        assert not (folder.path / name).exists()
+        with folder.open(name) as file:
+            assert file.read() == name.encode()
+    folder.finish()
+    assert sorted(os.listdir(folder.path)) == ["a.txt", "b.txt"]
+
+
+def test_an_error_leaves_the_files_of_the_run_before(tmp_path: Path) -> None:
+    for text in (b"old", b"new"):
+        folder = OutputFolder(tmp_path, "f", OURS)
+        with folder.create("a.txt") as file:
+            file.write(text)
+        if text == b"old":
+            folder.finish()
     with pytest.raises(ZeroDivisionError), folder.create("b.txt") as file:
         file.write(b"b" * (1 // 0))
+    folder.discard()
     assert os.listdir(folder.path) == ["a.txt"]
+    assert (folder.path / "a.txt").read_bytes() == b"old"
 
 
 def test_what_an_earlier_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
-    for name in ("item-1.wav", "item-2.wav", "notes.txt", "item-3.wav.part"):
+    (tmp_path / "f" / "item-9.wav").mkdir()
+    for name in ("item-1.wav", "item-2.wav", "notes.txt", "mine.part", "item-3.deltaring-part"):
         (tmp_path / "f" / name).write_bytes(b"old")
     folder = OutputFolder(tmp_path, "f", OURS)
     with folder.create("item-1.wav") as file:
         file.write(b"new")
     folder.finish()
+    (folder.path / "item-9.wav").rmdir()
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == {
         "item-1.wav": b"new",
         "notes.txt": b"old",
+        "mine.part": b"old",
     }
 
 
@@ -75,7 +93,7 @@ def test_something_else_in_its_place_is_refused(there: str, tmp_path: Path) -> N
         OutputFolder(tmp_path, "f", OURS)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.part"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.deltaring-part"])
 def test_a_link_in_the_folder_is_replaced_and_not_followed(name: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"mine")
@@ -84,6 +102,7 @@ def test_a_link_in_the_folder_is_replaced_and_not_followed(name: str, tmp_path: 
     folder = OutputFolder(tmp_path, "f", OURS)
     with folder.create("a.txt") as file:
         file.write(b"new")
+    folder.finish()
     assert outside.read_bytes() == b"mine"
     assert not (folder.path / "a.txt").is_symlink()
     assert (folder.path / "a.txt").read_bytes() == b"new"
@@ -91,7 +110,7 @@ def test_a_link_in_the_folder_is_replaced_and_not_followed(name: str, tmp_path: 
 
 def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path, "f", OURS)
-    (folder.path / "a.txt.part").symlink_to(tmp_path / "outside")
+    (folder.path / "a.txt.deltaring-part").symlink_to(tmp_path / "outside")
     with pytest.raises(OSError), folder.create("a.txt"):
         pass
     assert not (tmp_path / "outside").exists()

@@ -341,6 +341,8 @@ def test_a_written_frame_is_an_envelope(tmp_path: Path) -> None:
         b'{"a":"\xff"}',
         b"{" * 2_000,
         b'{"a":1',
+        b' {"a":1}',
+        b'{"a":1} ',
     ],
 )
 def test_what_cannot_stand_in_a_line_is_kept_as_raw(raw: bytes, tmp_path: Path) -> None:
@@ -396,6 +398,57 @@ def test_a_killed_process_loses_at_most_the_line_in_flight(tmp_path: Path) -> No
     )
     subprocess.run([sys.executable, "-c", code, path], check=False)
     assert [record.time for record in Recording(path)] == [float(n) for n in range(100)]
+
+
+def test_a_short_write_costs_only_its_own_frame(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    writer = RecordingWriter(path)
+    writer.write(TEXT, time=1.0)
+
+    class Full(io.FileIO):
+        def write(self, line: bytes) -> int:  # type: ignore[override]
+            return super().write(line[:10]) or 0
+
+    whole, writer._file = writer._file, Full(path, "ab")
+    with pytest.raises(OSError, match="only 10 of"):
+        writer.write(TEXT, time=2.0)
+    writer._file.close()
+    writer._file = whole
+    writer.write(TEXT, time=3.0)
+    writer.close()
+    assert [record.time for record in Recording(path)] == [1.0, 3.0]
+
+
+def test_the_deepest_frame_that_is_written_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    deep = [b'{"type":"a.b","x":' + b"[" * n + b"]" * n + b"}" for n in (253, 254, 255, 256)]
+    with RecordingWriter(path) as writer:
+        for raw in deep:
+            writer.write(raw)
+    recording = Recording(path)
+    assert [record.frame for record in recording] == deep
+    assert not recording.problems
+
+
+def test_a_stream_of_the_users_stays_open() -> None:
+    for stream in (io.BytesIO(TEXT), io.BufferedReader(Endless(5))):  # type: ignore[type-var]
+        list(Recording(stream, name="x"))
+        assert not stream.closed
+
+
+def test_a_complete_but_wrong_last_line_is_not_called_truncated() -> None:
+    _, problems = read(b'{"time":true,"event":{}}')
+    assert "truncated" not in problems[0]
+
+
+@pytest.mark.parametrize("time", ["1e13", "-1e300"])
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    assert "no Unix time" in read(b'{"time":%s,"event":{}}' % time.encode())[1][0]
+
+
+def test_a_reason_is_bounded() -> None:
+    _, problems = read(b'{"source":"' + b"x" * 10_000 + b'","event":{}}')
+    assert len(problems[0]) < 600
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,36 @@ def test_hundreds_of_items_that_never_end_lose_nothing(tmp_path: Path) -> None:
         assert samples(folder / f"item-{n + 1:04}.wav") == expected
 
 
+def test_thousands_of_items_that_never_end_lose_nothing(tmp_path: Path) -> None:
+    lines = [audio_frame(pcm(4, n), item_id=f"i{n}") for n in range(2_000)]
+    folder, recording = written(tmp_path, *lines)
+    assert not recording.problems
+    assert samples(folder / "assistant.wav") == b"".join(pcm(4, n) for n in range(2_000))
+
+
+def test_a_failed_rerun_leaves_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = written(tmp_path, audio_frame(pcm(300)))
+    before = tree(folder)
+    monkeypatch.setattr("deltaring.report.Report.to_json", lambda report: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        written(tmp_path, audio_frame(pcm(400, 1)))
+    assert tree(folder) == before
+
+
+def test_a_larger_limit_of_the_recording_is_kept_to(tmp_path: Path) -> None:
+    data = pcm(300)
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(audio_frame(data) + b"\n" + audio_frame(b""))
+    recording = Recording(path, max_frame=400)
+    report, _ = replay(recording, tmp_path / "out")
+    assert [problem.line for problem in recording.problems] == [1]
+    assert report.frames["server"] == 1
+
+
 def test_a_dropped_sample_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deltaring.replay._SECONDS", 100 / 24_000)
+    monkeypatch.setattr("deltaring.replay._SECONDS_PER_BYTE", 100 / 24_000 / (32 << 20))
     _, recording = written(tmp_path, audio_frame(pcm(300)))
     assert recording.problems[0].reason == "50 samples did not fit into the ring and are lost"
 

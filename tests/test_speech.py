@@ -33,6 +33,7 @@ class Writer:
 
     def finish(self) -> dict[str, bytes]:
         self.refused = self.speech.finish()
+        self.folder.finish()
         return {path.name: path.read_bytes() for path in self.folder.path.iterdir()}
 
 
@@ -72,6 +73,17 @@ def test_more_items_at_a_time_than_files_may_be_open(writer: Writer) -> None:
         assert files[f"item-{number + 1:04}.wav"][44:] == expected
 
 
+@pytest.mark.parametrize("first", [b"", b"a"])
+def test_an_item_that_starts_without_a_sample_loses_none(writer: Writer, first: bytes) -> None:
+    writer.decoder = deltaring.Decoder(max_tracks=200)
+    writer.give(first, "a")
+    for number in range(20):  # so that the first item's file is closed in between
+        writer.give(pcm(20, number), f"item_{number}")
+    writer.give(pcm(101), "a")
+    expected = (first + pcm(101))[: 100 + 2 * len(first)]
+    assert writer.finish()["item-0001.wav"][44:] == expected
+
+
 def test_an_unknown_format_is_refused_by_name_and_its_bytes_are_kept(writer: Writer) -> None:
     writer.decoder.decode(session(output_audio_format="opus"))
     writer.give(pcm(2_000_000))
@@ -104,3 +116,13 @@ def test_what_a_wav_cannot_hold_is_kept_without_a_header(
     writer.give(pcm(100))
     assert writer.finish() == {"item-0001.raw": pcm(100)}
     assert "4 GiB" in writer.refused[0]
+
+
+def test_a_whole_that_no_wav_can_hold_is_named(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deltaring.speech._MAX_WAV", 150)
+    writer.give(pcm(100), "a")
+    writer.give(pcm(100), "b")
+    assert set(writer.finish()) == {"item-0001.wav", "item-0002.wav"}
+    assert "assistant.wav" in writer.refused[0]

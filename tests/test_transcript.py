@@ -1,3 +1,5 @@
+import time
+
 import msgspec
 import pytest
 
@@ -13,9 +15,13 @@ USER = dict(item_id="u", content_index=0)
 
 def told(*frames: bytes) -> Transcript:
     transcript = Transcript()
-    for time, raw in enumerate(frames):
-        transcript.take(deltaring.decode(raw), float(time))
+    for number, raw in enumerate(frames):
+        transcript.take(deltaring.decode(raw), float(number))
     return transcript
+
+
+def text(transcript: Transcript) -> str:
+    return "".join(transcript.lines())
 
 
 def item(type: str = "message", **fields: object) -> bytes:
@@ -28,14 +34,14 @@ def test_the_final_text_replaces_what_streamed() -> None:
         frame("response.output_audio_transcript.delta", **WHERE, delta=" ther"),
         frame("response.output_audio_transcript.done", **WHERE, transcript="Hello there."),
     )
-    assert transcript.text() == "assistant: Hello there.\n"
+    assert text(transcript) == "assistant: Hello there.\n"
     (entry,) = transcript.entries
     assert (entry.kind, entry.final, entry.time, entry.response_id) == ("speech", True, 0.0, "r")
 
 
 def test_what_never_became_final_is_marked() -> None:
     transcript = told(frame("response.audio_transcript.delta", **WHERE, delta="I was about"))
-    assert transcript.text() == "assistant: I was about [cut off]\n"
+    assert text(transcript) == "assistant: I was about [cut off]\n"
 
 
 def test_the_users_words_stand_before_the_reply_however_late_they_come() -> None:
@@ -45,7 +51,7 @@ def test_the_users_words_stand_before_the_reply_however_late_they_come() -> None
         frame(TRANSCRIPTION + "delta", **USER, delta="How"),
         frame(TRANSCRIPTION + "completed", **USER, transcript="How are you?"),
     )
-    assert transcript.text() == "user: How are you?\nassistant: Fine.\n"
+    assert text(transcript) == "user: How are you?\nassistant: Fine.\n"
 
 
 def test_written_text_of_both_sides() -> None:
@@ -54,7 +60,7 @@ def test_written_text_of_both_sides() -> None:
         frame("response.output_text.delta", **WHERE, delta="He"),
         frame("response.text.done", **WHERE, text="Hello\nyou"),
     )
-    assert transcript.text() == "user: Hi\nassistant: Hello\n    you\n"
+    assert text(transcript) == "user: Hi\nassistant: Hello\n    you\n"
 
 
 def test_a_function_call_and_its_output() -> None:
@@ -66,7 +72,7 @@ def test_a_function_call_and_its_output() -> None:
         ),
         item("function_call_output", id="o", call_id="c", output="42"),
     )
-    assert transcript.text() == 'assistant calls get({"city":"x"})\ntool: 42\n'
+    assert text(transcript) == 'assistant calls get({"city":"x"})\ntool: 42\n'
     assert [entry.call_id for entry in transcript.entries] == ["c", "c"]
 
 
@@ -75,22 +81,74 @@ def test_the_name_of_a_call_comes_from_the_item_in_beta() -> None:
         "response.output_item.done",
         item={"id": "f", "type": "function_call", "name": "get", "call_id": "c", "arguments": "{}"},
     )
-    assert told(done).text() == "assistant calls get({})\n"
+    assert text(told(done)) == "assistant calls get({})\n"
 
 
-def test_a_deleted_item_is_gone() -> None:
+def test_what_was_said_stays_said_when_its_item_is_deleted() -> None:
     transcript = told(
         item(id="u", role="user", content=[{"type": "input_text", "text": "Hi"}]),
         frame("conversation.item.deleted", item_id="u"),
     )
-    assert transcript.entries == []
+    assert text(transcript) == "user: Hi\n"
+
+
+def test_an_epoch_keeps_what_was_said_before_though_ids_come_again() -> None:
+    once = frame("response.audio_transcript.done", **WHERE, transcript="first")
+    again = frame("response.audio_transcript.done", **WHERE, transcript="second")
+    transcript = told(once, frame("session.created", session={}), again)
+    assert text(transcript) == "assistant: first\nassistant: second\n"
+
+
+def test_without_any_id_turns_are_told_apart() -> None:
+    frames = []
+    for turn in ("one", "two"):
+        frames += [
+            frame(TRANSCRIPTION + "completed", transcript=f"ask {turn}"),
+            frame("response.created", response={}),
+            frame("response.audio_transcript.delta", delta="re"),
+            frame("response.audio_transcript.done", transcript=f"reply {turn}"),
+            frame("response.done", response={}),
+        ]
+    assert text(told(*frames)) == (
+        "user: ask one\nassistant: reply one\nuser: ask two\nassistant: reply two\n"
+    )
+
+
+def test_a_text_that_only_the_finished_response_has() -> None:
+    output = [
+        {
+            "id": "a",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "text", "text": "x"}],
+        }
+    ]
+    transcript = told(frame("response.done", response={"id": "r", "output": output}))
+    assert text(transcript) == "assistant: x\n"
+
+
+def test_an_item_in_progress_is_not_final() -> None:
+    content = [{"type": "audio", "transcript": "Hel"}]
+    transcript = told(
+        item(id="a", role="assistant", status="in_progress", content=content),
+        frame("response.audio_transcript.delta", **WHERE, delta="Hello"),
+    )
+    assert text(transcript) == "assistant: Hello [cut off]\n"
+
+
+def test_a_translation_is_one_turn_of_each_side() -> None:
+    transcript = told(
+        *(frame("session.input_transcript.delta", delta=word) for word in (" I", " hear")),
+        *(frame("session.output_transcript.delta", delta=word) for word in (" Yo", " oigo")),
+    )
+    assert text(transcript) == "user:  I hear\nassistant:  Yo oigo\n"
 
 
 def test_replies_without_item_ids_are_told_apart_by_their_response() -> None:
     frames = (
         frame("response.audio_transcript.done", response_id=name, transcript=name) for name in "ab"
     )
-    assert told(*frames).text() == "assistant: a\nassistant: b\n"
+    assert text(told(*frames)) == "assistant: a\nassistant: b\n"
 
 
 def test_odd_items_are_passed_over() -> None:
@@ -105,13 +163,34 @@ def test_odd_items_are_passed_over() -> None:
 
 
 def test_text_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT", 10)
+    monkeypatch.setattr(module, "MAX_TEXT", 2 * module._ENTRY + 11)
     transcript = told(
         frame("response.text.delta", **WHERE, delta="123456"),
         frame("response.text.delta", **WHERE, delta="7890ABC"),
     )
     assert transcript.full
     assert transcript.entries[0].text == "1234567890"
+
+
+def test_places_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TEXT", 10_000)
+    transcript = told(
+        *(frame("input_audio_buffer.committed", item_id=f"i{n}" * 50) for n in range(1_000))
+    )
+    assert transcript.full
+    assert len(transcript._slots) < 100
+
+
+def test_time_is_linear_in_the_number_of_deltas() -> None:
+    transcript, delta = (
+        Transcript(),
+        deltaring.decode(frame("response.text.delta", **WHERE, delta="word ")),
+    )
+    started = time.process_time()
+    for _ in range(100_000):
+        transcript.take(delta)
+    assert len(transcript.entries[0].text) == 500_000
+    assert time.process_time() - started < 5
 
 
 def test_entries_become_json_without_what_is_unset() -> None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 INT16 = np.dtype("<i2")  # little-endian on the wire, so in memory too, whatever the machine
 UINT8 = np.dtype("u1")
 
-_MAX_RATE = 768_000  # hertz; the fastest PCM that audio hardware knows, and a bound on ring memory
+MIN_RATE, MAX_RATE = 4_000, 768_000
+"""Hertz: half of telephony, and the fastest PCM that audio hardware knows. A server's rate sizes
+rings, so one outside is no rate."""
 
 
 def _mulaw_table() -> NDArray[np.int16]:
@@ -81,7 +83,7 @@ _UNSTATED = frozenset(("", "not specified"))  # xAI writes the latter beside a G
 def _rate(value: object, default: int | None) -> int | None:
     """Take a stated rate; one that no device could play does not count as stated."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(value) if 1 <= value <= _MAX_RATE else default
+        return int(value) if MIN_RATE <= value <= MAX_RATE else default
     return default
 
 
@@ -89,8 +91,8 @@ def find_format(name: str, rate: object = None, *, keep_g711: bool = False) -> A
     """Return the format of that name, in any dialect's spelling.
 
     `rate` in hertz replaces the format's own; it comes from the server, so anything but a number
-    from 1 to 768,000 is passed over. With `keep_g711` the bytes of a G.711 format stay as they are.
-    A name that is not known gives a format of raw bytes with that name and no sample rate.
+    from 4,000 to 768,000 is passed over. With `keep_g711` the bytes of a G.711 format stay as they
+    are. A name that is not known gives a format of raw bytes with that name and no sample rate.
     """
     known = _KNOWN.get(name)
     if known is None:

@@ -6,6 +6,7 @@ Exit codes: 0 all was clean, 2 wrong usage, 3 some input was bad and the rest wa
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,18 +17,21 @@ import pybase64
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 import deltaring
 from deltaring import kernel
-from deltaring.errors import DeltaringError
+from deltaring.errors import DeltaringError, ReplayError
+from deltaring.outdir import folder_name
 from deltaring.recording import Recording
 from deltaring.replay import inspect, replay
 from deltaring.report import Report
 
 BAD_INPUT = 3
 
+_WIDE = 100  # characters of a name in a table
 _SHOWN = 10  # problems per recording that are printed; all are in session.json
 
 app = typer.Typer(
@@ -37,9 +41,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_err = Console(stderr=True)
+_err = Console(stderr=True, emoji=False)
 # In a pipe there is no terminal to fit into: lines stay whole.
-_out = Console(width=None if sys.stdout.isatty() else 10_000)
+_out = Console(emoji=False, width=None if sys.stdout.isatty() else 10_000)
 
 Recordings = Annotated[
     list[str],
@@ -62,10 +66,20 @@ def replay_command(
     path. Exit code 0: all was clean; 3: some input was bad, and the rest is there.
     """
     rows: list[dict[str, Any]] = []
+    folders: dict[str, str] = {}
 
-    def one(recording: Recording, progress: Callable[[int], None]) -> None:
+    def one(recording: Recording, progress: Callable[[int], object]) -> None:
+        other = folders.setdefault(folder_name(recording.name), recording.name)
+        if other != recording.name:
+            raise ReplayError(f"its folder is that of {other}: replay it to another place")
         report, folder = replay(recording, out, progress)
-        rows.append({"recording": recording.name, "folder": str(folder), "report": report})
+        rows.append(
+            {
+                "recording": _printable(recording.name),
+                "folder": _printable(str(folder)),
+                "report": report,
+            }
+        )
 
     failures = _each(recordings, one)
     if json:
@@ -89,8 +103,10 @@ def info(
         return
     rows: list[dict[str, Any]] = []
 
-    def one(recording: Recording, progress: Callable[[int], None]) -> None:
-        rows.append({"recording": recording.name, "report": inspect(recording, progress)})
+    def one(recording: Recording, progress: Callable[[int], object]) -> None:
+        rows.append(
+            {"recording": _printable(recording.name), "report": inspect(recording, progress)}
+        )
 
     failures = _each(recordings, one)
     if json:
@@ -102,35 +118,34 @@ def info(
 
 
 def _each(
-    names: list[str], one: Callable[[Recording, Callable[[int], None]], None]
+    names: list[str], one: Callable[[Recording, Callable[[int], object]], None]
 ) -> list[dict[str, str]]:
     """Do `one` for each recording, with a progress bar; return those that could not be done."""
     failures = []
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        console=_err,
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    ) as progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    shown = not sys.stderr.isatty()
+    with Progress(*columns, console=_err, disable=shown, transient=True) as progress:
         for name in dict.fromkeys(names):
-            task = progress.add_task(escape(name), total=_size(name))
-
-            def show(offset: int, task: Any = task) -> None:
-                progress.update(task, completed=offset)
-
+            task = progress.add_task(escape(_printable(name)), total=None)
             try:
-                one(_recording(name), show)
+                progress.update(task, total=_size(name))
+                one(_recording(name), partial(_advance, progress, task))
             except (OSError, DeltaringError) as error:
-                failures.append({"recording": name, "reason": _reason(error)})
+                failures.append({"recording": _printable(name), "reason": _reason(name, error)})
             progress.remove_task(task)
     return failures
 
 
+def _advance(progress: Progress, task: TaskID, offset: int) -> None:
+    progress.update(task, completed=offset)
+
+
 def _recording(name: str) -> Recording:
-    return Recording(sys.stdin.buffer, name="-") if name == "-" else Recording(name)
+    if name != "-":
+        return Recording(name)
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return Recording(sys.stdin.buffer, name="-")
 
 
 def _size(name: str) -> int | None:
@@ -140,69 +155,81 @@ def _size(name: str) -> int | None:
     return path.stat().st_size if plain else None
 
 
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def _reason(name: str, error: Exception) -> str:
+    """What went wrong, and with which file where it is not the recording."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    other = error.filename2 or error.filename
+    return (
+        error.strerror if other in (None, name) else f"{error.strerror}: {_printable(str(other))}"
+    )
+
+
+def _printable(text: str) -> str:
+    """Text without what a terminal would obey, and without what UTF-8 cannot hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _finish(rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
     """Print what was wrong, and leave with the exit code that says so."""
     for failure in failures:
-        _err.print(
-            f"[red]error[/] {escape(failure['recording'])}: {escape(failure['reason'])}",
-            soft_wrap=True,
-        )
+        _complain("error", "red", f"{failure['recording']}: {failure['reason']}")
     for row in rows:
-        name, report = escape(row["recording"]), row["report"]
+        name, report = row["recording"], row["report"]
         for error in report.errors[:_SHOWN]:
-            text = f"{error['line']}: byte {error['offset']}: {escape(error['reason'])}"
-            _err.print(f"[yellow]bad[/]   {name}:{text}", soft_wrap=True)
+            where = f"{name}:{error['line']}: byte {error['offset']}"
+            _complain("bad", "yellow", f"{where}: {_printable(error['reason'])}")
         if report.error_count > _SHOWN:
-            _err.print(f"      {name}: and {report.error_count - _SHOWN} more", soft_wrap=True)
+            _complain("", "", f"{name}: and {report.error_count - _SHOWN} more")
     if failures or any(row["report"].error_count for row in rows):
         raise typer.Exit(BAD_INPUT)
+
+
+def _complain(label: str, style: str, text: str) -> None:
+    _err.print(Text.assemble((f"{label:<6}", style), text), soft_wrap=True)
 
 
 def _print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
+def _table(*columns: str, header: bool = True) -> Table:
+    """A plain table; all columns but the first and the last are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    for column in columns:
+        text = column in (columns[0], "folder", "value")
+        table.add_column(column, justify="left" if text else "right", overflow="fold")
+    return table
+
+
 def _print_replayed(rows: list[dict[str, Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recording", overflow="fold")
-    for name in ("frames", "audio", "items", "unknown", "bad"):
-        table.add_column(name, justify="right")
-    table.add_column("folder", overflow="fold")
+    table = _table("recording", "frames", "audio", "items", "unknown", "bad", "folder")
     for row in rows:
         report: Report = row["report"]
         table.add_row(
-            escape(row["recording"]),
+            Text(row["recording"]),
             f"{report.frames['server'] + report.frames['client']:,}",
             _duration(report.seconds),
             str(len(report.items)),
             str(report.frames["unknown"]),
             str(report.error_count),
-            escape(row["folder"]),
+            Text(row["folder"]),
         )
     if rows:
         _out.print(table)
 
 
 def _print_report(name: str, report: Report) -> None:
-    _out.print(f"[bold]{escape(name)}[/]")
-    table = Table(box=None, pad_edge=False, show_header=False)
+    _out.print(Text(name, "bold"))
+    facts = _table("fact", "value", header=False)
     for label, value in _facts(report):
-        table.add_row(label, escape(value))
-    _out.print(table)
-    events = Table(box=None, pad_edge=False, header_style="bold")
-    events.add_column("event", overflow="fold")
-    events.add_column("count", justify="right")
-    for kind, suffix in (
-        (report.events, ""),
-        (report.unknown, " (unknown)"),
-        (report.client, " (client)"),
-    ):
-        for event, count in kind.items():
-            events.add_row(escape(event + suffix), f"{count:,}")
+        facts.add_row(label, Text(_printable(value)))
+    _out.print(facts)
+    events = _table("event", "count")
+    kinds = (report.events, ""), (report.unknown, " (unknown)"), (report.client, " (client)")
+    for counts, suffix in kinds:
+        for event, count in counts.items():
+            events.add_row(Text(_printable(event)[:_WIDE] + suffix), f"{count:,}")
     _out.print(events, "")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from msgspec import DecodeError, Struct
 from pybase64 import b64decode
 
+from deltaring.audio import MAX_RATE, MIN_RATE
 from deltaring.errors import FrameError, FrameTooLarge, InvalidAudio, InvalidJSON
 from deltaring.events import (
     InvalidEvent,
@@ -42,7 +43,6 @@ from deltaring.pool import TrackPool
 from deltaring.track import AudioDelta, Key, Track
 
 _MAX_SECONDS = 86_400  # a day in one ring: beyond it, somebody took seconds for samples
-_MAX_RATE = 768_000  # hertz, as in audio
 
 
 def decode(frame: Frame) -> ServerEvent:
@@ -140,7 +140,9 @@ class Decoder:
         Raises ValueError for a value out of range.
         """
         _check("seconds", seconds, 0 < seconds <= _MAX_SECONDS and math.isfinite(seconds))
-        _check("sample_rate", sample_rate, sample_rate is None or 1 <= sample_rate <= _MAX_RATE)
+        _check(
+            "sample_rate", sample_rate, sample_rate is None or MIN_RATE <= sample_rate <= MAX_RATE
+        )
         _check("max_tracks", max_tracks, max_tracks >= 1)
         _check("max_frame", max_frame, max_frame >= 1)
         _check("on_invalid", on_invalid, on_invalid in ("raise", "keep"))

@@ -1,8 +1,9 @@
 """OutputFolder: a folder whose files appear whole or not at all.
 
-Rule: a file is written under a temporary name, synced, and renamed; nothing partial ever stands
-under a final name. Names are the caller's own: nothing from inside a recording is part of a path,
-nothing is written outside the folder, and no link is followed into another place.
+Rule: a file is written under a temporary name and synced; when all of them are whole, they are
+renamed. Nothing partial ever stands under a final name, and no new file beside an old one. Names
+are the caller's own: nothing from inside a recording is part of a path, nothing is written outside
+the folder, and no link is followed into another place.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from typing import BinaryIO
 
 from deltaring.errors import ReplayError
 
-_PART = ".part"
+_PART = ".deltaring-part"
 _MAX_STEM = 60
 _SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt))?(\.(gz|zst))?$"
 # Not every system has every flag; where O_NOFOLLOW is missing, O_EXCL still refuses a link.
@@ -29,7 +30,7 @@ def folder_name(given: str) -> str:
     """Return the folder name for a recording, from its path as it was given.
 
     The path's stem, sanitised and at most 60 characters long, and 8 hex digits of the path's
-    SHA-256: two paths never share a folder, even where the file system folds case.
+    SHA-256: two paths of one stem share a folder in one of 4,000 million cases.
     """
     stem = re.sub(_SUFFIXES, "", Path(given).name, flags=re.IGNORECASE)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:_MAX_STEM] or "recording"
@@ -45,7 +46,7 @@ class OutputFolder:
         Raises ReplayError if there is something else, or a link, in its place; OSError as usual.
         """
         self.path = root / name
-        self._written: set[str] = set()
+        self._staged: dict[str, str] = {}  # final names, and the temporary ones that they have yet
         self._stale = stale
         root.mkdir(parents=True, exist_ok=True)
         try:
@@ -53,7 +54,7 @@ class OutputFolder:
         except FileExistsError:
             if not stat.S_ISDIR(self.path.lstat().st_mode):
                 raise ReplayError(f"{self.path} is in the way: not a folder, or a link") from None
-        self._remove(entry for entry in os.listdir(self.path) if entry.endswith(_PART))
+        self.discard()
 
     def part(self, name: str) -> BinaryIO:
         """Open a new file for reading and writing, under the temporary name of `name`."""
@@ -66,35 +67,35 @@ class OutputFolder:
         return file
 
     def keep(self, name: str, file: BinaryIO, *, final: str | None = None) -> None:
-        """Sync and close `file`, which `part` opened as `name`, and give it its final name."""
+        """Sync and close `file`, opened by `part` as `name`; `finish` gives it its final name."""
         with file:
             file.flush()
             os.fsync(file.fileno())
-        os.replace(self.path / (name + _PART), self.path / (final or name))
-        self._written.add(final or name)
+        self._staged[final or name] = name + _PART
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """Open a new file of that name; it appears when the block ends without an error."""
+        """Open a new file of that name; it is kept when the block ends without an error."""
         file = self.part(name)
         try:
             yield file
         except BaseException:
             file.close()
-            self._remove([name + _PART])
             raise
         self.keep(name, file)
 
     def open(self, name: str) -> BinaryIO:
-        """Open a finished file for reading."""
-        return (self.path / name).open("rb")
+        """Open a file that is kept for reading, by its final name."""
+        return (self.path / self._staged[name]).open("rb")
 
     def finish(self) -> None:
-        """Remove what an earlier run left, and make the names durable."""
+        """Give all files their names, remove what an earlier run left, and make it durable."""
+        for name, part in self._staged.items():
+            os.replace(self.path / part, self.path / name)
         self._remove(
             entry
             for entry in os.listdir(self.path)
-            if self._stale.fullmatch(entry) and entry not in self._written
+            if self._stale.fullmatch(entry) and entry not in self._staged
         )
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -104,9 +105,10 @@ class OutputFolder:
                 os.close(folder)
 
     def discard(self) -> None:
-        """Remove the temporary files: after an error."""
+        """Remove the temporary files, of this run or of one that was killed."""
         self._remove(entry for entry in os.listdir(self.path) if entry.endswith(_PART))
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in list(names):
-            (self.path / name).unlink(missing_ok=True)
+            if (self.path / name).is_symlink() or not (self.path / name).is_dir():
+                (self.path / name).unlink(missing_ok=True)

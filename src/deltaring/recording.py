@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw, Struct
 from pybase64 import b64decode, b64encode
 
-from deltaring.errors import FrameError, InvalidJSON, RecordingError
+from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
 from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
 from deltaring.kernel import spans_audio_delta
 from deltaring.lines import Line, Source, read_lines
@@ -29,7 +29,9 @@ from deltaring.lines import Line, Source, read_lines
 MAX_PROBLEMS = 1_000
 """Problems of one recording that are kept; further ones are only counted."""
 
+_MAX_REASON = 500  # characters; a reason may quote what it found
 _ENVELOPE_ROOM = 4_096  # bytes of a line beside its frame
+_MAX_TIME = 1e12  # seconds, either side of 1970: the 12 digits that _ENVELOPE takes
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or a skippable one
@@ -92,7 +94,7 @@ class Recording:
         max_frame: longest frame in bytes; a longer one is reported and skipped.
         """
         self._source = source
-        self._max_frame = max_frame
+        self.max_frame = max_frame
         if isinstance(source, (str, os.PathLike)):
             self.name = name or os.fspath(source)
         else:
@@ -122,7 +124,7 @@ class Recording:
         """
         self._start()
         # base64 makes four bytes of three: the longest line is that of a frame kept as `raw`.
-        limit = self._max_frame * 4 // 3 + _ENVELOPE_ROOM
+        limit = self.max_frame * 4 // 3 + _ENVELOPE_ROOM
         with _Stream(self._source) as stream:
             for line in read_lines(stream, limit):
                 self.line, self.offset = line.number, line.offset
@@ -136,23 +138,24 @@ class Recording:
         """Add a problem with the line at hand: for those who decode its frame, too."""
         self.problem_count += 1
         if len(self.problems) < MAX_PROBLEMS:
+            reason = reason if len(reason) <= _MAX_REASON else reason[:_MAX_REASON] + " ..."
             self.problems.append(Problem(self.name, max(self.line, 1), self.offset, reason))
 
     def _read(self, line: Line, broken: str) -> Record | None:
         """Return the record of a line; None for an empty or broken one."""
         if line.too_long:
-            self.report(f"the line is too long for a frame of {self._max_frame} bytes")
+            self.report(f"the line is too long for a frame of {self.max_frame} bytes")
             return None
         try:
             record = _parse(line)
         except FrameError as error:
-            if line.complete:
+            if line.complete or not isinstance(error, InvalidJSON):
                 self.report(str(error))
             elif not broken:
                 self.report(f"truncated last line: {error}")
             return None
-        if record is not None and len(record.frame) > self._max_frame:
-            self.report(str(too_large(len(record.frame), self._max_frame)))
+        if record is not None and len(record.frame) > self.max_frame:
+            self.report(str(too_large(len(record.frame), self.max_frame)))
             return None
         return record
 
@@ -194,7 +197,7 @@ _FIELDS = msgspec.json.Decoder(_Fields)
 
 
 def _parse_text(text: bytes) -> Record:
-    """Parse a line of any shape. Raises InvalidJSON."""
+    """Parse a line of any shape. Raises InvalidJSON or SchemaError."""
     if len(text) > SHORT:
         check_depth(text)
     try:
@@ -203,7 +206,7 @@ def _parse_text(text: bytes) -> Record:
             return Record(None, "server", memoryview(text))
         return Record(_time(fields.time), _source(fields.source), _frame(fields))
     except msgspec.ValidationError as error:
-        raise InvalidJSON(f"neither a frame nor an envelope: {error}") from None
+        raise SchemaError(f"neither a frame nor an envelope: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJSON(f"not valid JSON: {error}") from None
 
@@ -214,15 +217,17 @@ def _time(raw: Raw) -> float | None:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise msgspec.ValidationError(f"`time` is no ISO 8601 time: {value!r}") from None
+            raise msgspec.ValidationError(f"`time` is no ISO 8601 time: {value[:40]!r}") from None
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if value is not None and abs(value) > _MAX_TIME:
+        raise msgspec.ValidationError(f"`time` is no Unix time in seconds: {value}")
     return value
 
 
 def _source(raw: Raw) -> str:
     value: str = msgspec.json.decode(raw, type=str)
     if value not in ("server", "client"):
-        raise msgspec.ValidationError(f"`source` is {value!r}, not 'server' or 'client'")
+        raise msgspec.ValidationError(f"`source` is {value[:40]!r}, not 'server' or 'client'")
     return value
 
 
@@ -257,14 +262,16 @@ class _Stream:
             raise
 
     def _decompressed(self, source: BinaryIO) -> tuple[Source, str]:
-        if not hasattr(source, "peek"):
-            source = io.BufferedReader(source)  # type: ignore[type-var]
-        head = source.peek(4)[:4]
+        head = source.read(4)
+        if source.seekable() and hasattr(source, "readinto1"):
+            source.seek(-len(head), os.SEEK_CUR)
+        else:
+            source = io.BufferedReader(_Pushback(head, source))
         if head.startswith(_GZIP):
             return self._opened(gzip.GzipFile(fileobj=source)), "gzip"
         if _ZSTD.match(head):
             return self._opened(_open_zstd(source)), "zstd"
-        return source, ""  # type: ignore[return-value]
+        return source, ""
 
     def _opened(self, stream: Any) -> Any:
         self._owned.append(stream)
@@ -296,6 +303,25 @@ class _Stream:
             self._owned.pop().close()
 
 
+class _Pushback(io.RawIOBase):
+    """A stream whose first bytes were read already. Closing it leaves the stream open."""
+
+    def __init__(self, head: bytes, source: Any) -> None:
+        self._head = head
+        self._readinto = getattr(source, "readinto1", None) or source.readinto
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._head:
+            return self._readinto(buffer) or 0
+        count = min(len(buffer), len(self._head))
+        buffer[:count] = self._head[:count]
+        self._head = self._head[count:]
+        return count
+
+
 def _open_zstd(source: BinaryIO) -> Any:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
@@ -323,10 +349,9 @@ class RecordingWriter:
         """Open `path` for appending; a last line that was cut off there is ended first."""
         self._file = io.FileIO(path, "ab+")
         size = self._file.seek(0, os.SEEK_END)
-        if size:
-            self._file.seek(size - 1)
-            if self._file.read(1) != b"\n":
-                self._append(b"\n")
+        self._file.seek(max(0, size - 1))
+        self._torn = self._file.read(1) not in (b"", b"\n")
+        """The file ends inside a line."""
 
     def write(self, frame: Frame, *, source: str = "server", time: float | None = None) -> None:
         """Append one frame as it is.
@@ -343,8 +368,11 @@ class RecordingWriter:
         self._append(b'{"time":%s,"source":"%s",%s}\n' % (stamp, source.encode(), _body(data)))
 
     def _append(self, line: bytes) -> None:
+        if self._torn:
+            line = b"\n" + line
         written = self._file.write(line)
-        if written != len(line):
+        self._torn = written != len(line)
+        if self._torn:
             raise OSError(f"{self._file.name}: only {written} of {len(line)} bytes were written")
 
     def close(self) -> None:
@@ -372,14 +400,18 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 def _body(frame: bytes) -> bytes:
     """Return `"event":<frame>` where the frame can stand in a line, else `"raw":"<base64>"`."""
-    if b"\n" not in frame and b"\r" not in frame and _is_object(frame):
-        return b'"event":' + frame
+    event = b'"event":' + frame
+    if b"\n" not in frame and b"\r" not in frame and _is_object(frame, event):
+        return event
     return b'"raw":"' + b64encode(frame) + b'"'
 
 
-def _is_object(frame: bytes) -> bool:
+def _is_object(frame: bytes, event: bytes) -> bool:
+    """Whether the frame is an object from its first byte to its last, as a reader will take it."""
+    if not (frame.startswith(b"{") and frame.endswith(b"}")):
+        return False
     try:
-        check_depth(frame)
+        check_depth(b"{" + event + b"}")
         frame.decode()
         _OBJECT.decode(frame)
     except (FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import msgspec
 
+from deltaring.audio import MIN_RATE
 from deltaring.decoder import Decoder
 from deltaring.events import SessionOutputAudioDelta
-from deltaring.frame import MAX_FRAME
 from deltaring.outdir import OutputFolder, folder_name
 from deltaring.recording import Record, Recording
 from deltaring.report import Report, Reporter
 from deltaring.speech import Speech
 from deltaring.track import AudioDelta
-from deltaring.transcript import Transcript
+from deltaring.transcript import Entry, Transcript
 
 # Room for the longest delta there can be: a frame's worth of base64, one byte a sample, at the
-# lowest usual rate. Rings are drained after each frame, and an empty ring starts again at the
-# beginning of its memory: pages beyond the largest delta are never touched.
-_SECONDS = MAX_FRAME * 3 / 4 / 8_000
-_MAX_TRACKS = 1_024  # tracks that the recording never ends hold their rings
+# lowest rate. Rings are drained after each frame, and an empty ring starts again at the beginning
+# of its memory: pages beyond the largest delta are never touched.
+_SECONDS_PER_BYTE = 3 / 4 / MIN_RATE
+_MAX_TRACKS = 16_384  # tracks that the recording never ends hold their rings: address space
 
 _PROGRESS = 256  # records between two calls of `progress`: some 4 MB
 
@@ -72,13 +72,22 @@ def _write(
     speech = Speech(folder)
     report = _read(recording, records, transcript, speech, progress)
     with folder.create("transcript.txt") as file:
-        file.write(transcript.text().encode())
+        file.writelines(line.encode() for line in transcript.lines())
     with folder.create("transcript.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(transcript.entries), indent=2) + b"\n")
+        file.writelines(_json_rows(transcript.entries))
     with folder.create("session.json") as file:
         file.write(report.to_json())
     folder.finish()
     return report
+
+
+def _json_rows(entries: list[Entry]) -> Iterator[bytes]:
+    """Yield the pieces of a JSON array, an entry a line."""
+    separator = b"[\n  "
+    for entry in entries:
+        yield separator + msgspec.json.encode(entry)
+        separator = b",\n  "
+    yield b"\n]\n" if entries else b"[]\n"
 
 
 def _read(
@@ -88,7 +97,12 @@ def _read(
     speech: Speech | None,
     progress: Progress | None,
 ) -> Report:
-    decoder = Decoder(seconds=_SECONDS, max_tracks=_MAX_TRACKS, on_invalid="keep")
+    decoder = Decoder(
+        seconds=recording.max_frame * _SECONDS_PER_BYTE,
+        max_tracks=_MAX_TRACKS,
+        max_frame=recording.max_frame,
+        on_invalid="keep",
+    )
     reporter = Reporter(recording)
     translated = False
     for number, record in enumerate(records):

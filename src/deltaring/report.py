@@ -38,6 +38,9 @@ MAX_NAMES = 1_000
 
 OTHER = "(other)"
 
+MAX_NAME = 1_000
+"""Characters of an id, a type or a message that are kept; real ones have some 30, or 300."""
+
 
 class SessionRow(Struct, omit_defaults=True):
     """One session, from its session.created on."""
@@ -60,9 +63,9 @@ class ServerError(Struct, omit_defaults=True):
     """One `error` event."""
 
     line: int
-    type: str | None = None
+    type: str = ""
     code: str | int | None = None
-    message: str | None = None
+    message: str = ""
 
 
 class Report(Struct, kw_only=True):
@@ -103,7 +106,10 @@ class Reporter:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._report = Report(recording=PurePath(recording.name).name)
+        # A file name that is no UTF-8 cannot stand in JSON as it is.
+        name = PurePath(recording.name).name.encode(errors="backslashreplace").decode()
+        self._report = Report(recording=name)
+        self._conversations: set[str] = set()
         self._items: dict[int, SpokenItem] = {}
         self._tracks: dict[int, Track] = {}
         self._client = Counter[str]()
@@ -197,9 +203,10 @@ class Reporter:
         self._conversation(_plain(event.conversation).get("id"))
 
     def _conversation(self, value: object) -> None:
-        known = self._report.conversations
-        if isinstance(value, str) and value not in known[-100:] and len(known) < MAX_ROWS:
-            known.append(value)
+        name = _str(value)
+        if name and name not in self._conversations and len(self._conversations) < MAX_ROWS:
+            self._conversations.add(name)
+            self._report.conversations.append(name)
 
     def _response_created(self, event: ResponseCreated) -> None:
         self._conversation(_plain(event.response).get("conversation_id"))
@@ -218,7 +225,12 @@ class Reporter:
         if len(self._report.server_errors) < MAX_ROWS:
             error = _plain(event.error)
             self._report.server_errors.append(
-                ServerError(self._recording.line, *map(error.get, ("type", "code", "message")))
+                ServerError(
+                    self._recording.line,
+                    _str(error.get("type")),
+                    _short(error.get("code")),
+                    _str(error.get("message")),
+                )
             )
 
 
@@ -232,6 +244,10 @@ _HANDLERS: Final[dict[type, Callable[[Reporter, Any], None]]] = {
     ResponseDone: Reporter._response_done,
     ErrorEvent: Reporter._error,
 }
+
+
+def _short(value: object) -> str | int | None:
+    return _str(value) if isinstance(value, str) else value if isinstance(value, int) else None
 
 
 class _Type(Struct):
@@ -249,6 +265,7 @@ def _client_type(frame: bytes | memoryview) -> str:
 
 
 def _count(counter: Counter[str], name: str) -> None:
+    name = name[:MAX_NAME]
     counter[name if name in counter or len(counter) < MAX_NAMES else OTHER] += 1
 
 
@@ -258,14 +275,17 @@ def _plain(part: Any) -> dict[str, Any]:
 
 
 def _str(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:MAX_NAME] if isinstance(value, str) else ""
 
 
 def _format(session: dict[str, Any], side: str) -> Any:
+    """What the session states, in the dialect's own form: a string, or an object of two fields."""
     audio = session.get("audio")
     part = audio.get(side) if isinstance(audio, dict) else None
     spec = part.get("format") if isinstance(part, dict) else None
-    return spec or session.get(f"{side}_audio_format")
+    if isinstance(spec, dict):
+        spec = {"type": _str(spec.get("type")), "rate": _short(spec.get("rate"))}
+    return spec or _str(session.get(f"{side}_audio_format")) or None
 
 
 def _usage(usage: Any) -> dict[str, Any]:
@@ -275,8 +295,9 @@ def _usage(usage: Any) -> dict[str, Any]:
 
 
 def _stated(part: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a usage object, nested as they come."""
     nested = {k: _stated(v) if isinstance(v, dict) else v for k, v in part.items()}
-    return {k: v for k, v in nested.items() if v is not None and v != {}}
+    return {k: v for k, v in nested.items() if v != {} and (isinstance(v, dict) or _is_number(v))}
 
 
 def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
@@ -286,5 +307,9 @@ def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
             part = total.setdefault(key, {})
             if isinstance(part, dict):
                 _add(part, value)
-        elif isinstance(value, (int, float)) and isinstance(total.get(key, 0), (int, float)):
+        elif _is_number(value) and _is_number(total.get(key, 0)):
             total[key] = total.get(key, 0) + value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

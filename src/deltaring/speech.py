@@ -16,7 +16,7 @@ from deltaring.outdir import OutputFolder
 from deltaring.track import AudioDelta
 
 _HEADER = 44  # bytes before the samples: RIFF, fmt and the data chunk's head
-_MAX_WAV = 0xFFFFFFFF - _HEADER  # the sizes in a WAV are 32 bits wide
+_MAX_WAV = 0xFFFFFFFE - _HEADER  # bytes of samples: the sizes in a WAV are 32 bits wide
 _MAX_OPEN = 16  # files: items that really interleave are two or three
 
 
@@ -65,7 +65,7 @@ class Speech:
             item.file = f"item-{len(self._items) + 1:04}"
             self._items[serial] = item
             self._open[serial] = self._folder.part(item.file)
-            self._open[serial].seek(_HEADER)
+            self._open[serial].write(bytes(_HEADER))
         file = self._file(serial)
         for region in ring.read_regions(ring.readable):
             file.write(region.data)
@@ -94,23 +94,27 @@ class Speech:
                 file.write(wav_header(item.sample_rate or 0, size))
             del self._open[serial]
             self._folder.keep(name, file, final=item.file)
-        self._write_whole()
-        return refused
+        return refused + self._write_whole()
 
-    def _write_whole(self) -> None:
+    def _write_whole(self) -> list[str]:
         """Join the items, in order, to one WAV; one for each rate if there are several."""
         wavs = [item for item in self._items.values() if item.file.endswith(".wav")]
+        refused = []
         rates = list(dict.fromkeys(item.sample_rate for item in wavs))
         for number, rate in enumerate(rates, 1):
             name = "assistant.wav" if len(rates) == 1 else f"assistant-{number}.wav"
             items = [item for item in wavs if item.sample_rate == rate]
             size = sum(item.samples for item in items) * INT16.itemsize
+            if size > _MAX_WAV:
+                refused.append(f"{name}: a WAV holds no more than 4 GiB; there are only the items")
+                continue
             with self._folder.create(name) as whole:
-                whole.write(wav_header(rate or 0, min(size, _MAX_WAV)))
+                whole.write(wav_header(rate or 0, size))
                 for item in items:
                     with self._folder.open(item.file) as file:
                         file.seek(_HEADER)
                         shutil.copyfileobj(file, whole, 1 << 20)
+        return refused
 
 
 def _not_wav(item: SpokenItem, size: int) -> str:

@@ -1,10 +1,11 @@
 """Transcript: who said what in a session, from its events.
 
 Rule: entries stand in the order in which the conversation first names their items, not in the order
-in which texts become final: the user's words may be transcribed long after the reply to them.
+in which texts become final: the user's words may be transcribed long after the reply to them. What
+was said stays said: a deleted item leaves the model's context, not the transcript.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -12,15 +13,17 @@ from msgspec import Struct
 from deltaring.events import (
     ConversationItemAdded,
     ConversationItemCreated,
-    ConversationItemDeleted,
     ConversationItemDone,
     ConversationItemInputAudioTranscriptionCompleted,
     ConversationItemInputAudioTranscriptionDelta,
     InputAudioBufferCommitted,
     ResponseAudioTranscriptDelta,
     ResponseAudioTranscriptDone,
+    ResponseCreated,
+    ResponseDone,
     ResponseFunctionCallArgumentsDelta,
     ResponseFunctionCallArgumentsDone,
+    ResponseInfo,
     ResponseItem,
     ResponseOutputAudioTranscriptDelta,
     ResponseOutputAudioTranscriptDone,
@@ -30,11 +33,17 @@ from deltaring.events import (
     ResponseOutputTextDone,
     ResponseTextDelta,
     ResponseTextDone,
+    SessionCreated,
+    SessionInputTranscriptDelta,
+    SessionOutputTranscriptDelta,
 )
 
-MAX_TEXT = 64 << 20
-"""Characters of all texts together. A spoken hour has some 60,000; more is no transcript."""
+MAX_TEXT = 16 << 20
+"""Characters of all texts and ids together. A spoken hour has some 60,000."""
 
+_ENTRY = 100  # characters that an entry counts besides its text
+
+_TRANSLATION = "translation"  # in place of a response: a translation session has one long turn
 _FINAL_TEXTS = ("input_text", "text", "output_text")
 _SPEECH = ("input_audio", "audio", "output_audio")
 
@@ -65,7 +74,10 @@ class Transcript:
     """Collects the texts of both sides, while they stream and when they are final."""
 
     def __init__(self) -> None:
-        self._slots: dict[str, dict[int, Entry | None]] = {}
+        self._finished: list[Entry] = []  # of earlier sessions
+        self._slots: dict[str, dict[int, Entry]] = {}
+        self._parts: dict[Slot, list[str]] = {}  # what has streamed of entries that are not final
+        self._turns = {"user": 0, "assistant": 0}  # tell entries apart where items have no id
         self._room = MAX_TEXT
         self._time: float | None = None
         self.full = False
@@ -74,16 +86,22 @@ class Transcript:
     @property
     def entries(self) -> list[Entry]:
         """The entries that have text, in the conversation's order."""
+        return self._finished + self._session()
+
+    def _session(self) -> list[Entry]:
+        for (key, index), parts in self._parts.items():
+            self._slots[key][index].text = "".join(parts)
         return [
             entry
             for slots in self._slots.values()
             for _, entry in sorted(slots.items())
-            if entry is not None and (entry.text or entry.kind == "function_call")
+            if entry.text or entry.kind == "function_call"
         ]
 
-    def text(self) -> str:
-        """The transcript as plain text, an entry a line; further lines of an entry are indented."""
-        return "".join(_line(entry).replace("\n", "\n    ") + "\n" for entry in self.entries)
+    def lines(self) -> Iterator[str]:
+        """The transcript as plain text, an entry a line; further lines of one are indented."""
+        for entry in self.entries:
+            yield _line(entry).replace("\n", "\n    ") + "\n"
 
     def take(self, event: object, time: float | None = None) -> None:
         """Take an event of any kind."""
@@ -94,37 +112,67 @@ class Transcript:
 
     # --- what the events say ------------------------------------------------------------------
 
+    def _session_created(self, event: SessionCreated) -> None:
+        """A new epoch: ids may come again, and mean others."""
+        self._finished += self._session()
+        self._slots.clear()
+        self._parts.clear()
+
+    def _turn(self, event: object) -> None:
+        self._turns["assistant"] += 1
+
+    def _place(self, key: str) -> dict[int, Entry]:
+        """Return the entries of an item, whose place in the conversation is then settled."""
+        slots = self._slots.get(key)
+        if slots is None:
+            slots = {}
+            if self._takes(len(key) + _ENTRY):
+                self._slots[key] = slots
+        return slots
+
     def _entry(self, slot: Slot, role: str, kind: str, response_id: str = "") -> Entry:
-        slots = self._slots.setdefault(slot[0], {})
-        entry = slots.get(slot[1])
+        """Return the entry of a slot. Where an item has no id, its turn stands for it."""
+        item_id, index = slot
+        slots = self._place(self._key(item_id, role, response_id))
+        entry = slots.get(index)
         if entry is None:
-            entry = slots[slot[1]] = Entry(
-                role,
-                kind,
-                item_id=slot[0],
-                content_index=slot[1],
-                response_id=response_id,
-                time=self._time,
-            )
+            entry = Entry(role, kind, "", "", item_id, index, response_id, time=self._time)
+            if self._takes(_ENTRY):
+                slots[index] = entry
         return entry
+
+    def _key(self, item_id: str, role: str, response_id: str) -> str:
+        return item_id or f"\0{role} {response_id or self._turns.get(role, 0)}"
 
     def _append(self, entry: Entry, text: str) -> None:
         if not entry.final:
-            entry.text += self._fitting(text)
+            key = self._key(entry.item_id, entry.role, entry.response_id)
+            if entry is self._slots.get(key, {}).get(entry.content_index):
+                self._parts.setdefault((key, entry.content_index), []).append(self._fitting(text))
 
     def _settle(self, entry: Entry, text: str) -> None:
         """The final text goes in place of what has streamed; an empty one does not."""
+        key = self._key(entry.item_id, entry.role, entry.response_id)
+        streamed = "".join(self._parts.pop((key, entry.content_index), [entry.text]))
         if text:
-            self._room += len(entry.text)
-            entry.text = self._fitting(text)
+            self._room += len(streamed)
+            streamed = self._fitting(text)
+        entry.text = streamed
         entry.final = True
+        if not entry.item_id and not entry.response_id:
+            self._turns[entry.role] = self._turns.get(entry.role, 0) + 1
+
+    def _takes(self, characters: int) -> bool:
+        """Whether there is room for so many characters; they are counted."""
+        self._room -= characters
+        self.full |= self._room < 0
+        return self._room >= 0
 
     def _fitting(self, text: str) -> str:
-        if len(text) > self._room:
-            self.full = True
-            text = text[: self._room]
-        self._room -= len(text)
-        return text
+        fitting = text[: max(0, self._room)]
+        self.full |= len(fitting) < len(text)
+        self._room -= len(fitting)
+        return fitting
 
     def _user_delta(self, event: ConversationItemInputAudioTranscriptionDelta) -> None:
         entry = self._entry((event.item_id, event.content_index or 0), "user", "speech")
@@ -147,11 +195,8 @@ class Transcript:
         self._settle(self._assistant(event, "text"), event.text)
 
     def _assistant(self, event: Any, kind: str) -> Entry:
-        # Without an item id, the response tells replies apart.
-        key = event.item_id or event.response_id
-        entry = self._entry((key, event.content_index), "assistant", kind, event.response_id)
-        entry.item_id = event.item_id
-        return entry
+        slot = event.item_id, event.content_index
+        return self._entry(slot, "assistant", kind, event.response_id)
 
     def _call(self, event: Any) -> Entry:
         entry = self._entry((event.item_id, 0), "assistant", "function_call", event.response_id)
@@ -163,34 +208,47 @@ class Transcript:
 
     def _call_done(self, event: ResponseFunctionCallArgumentsDone) -> None:
         entry = self._call(event)
-        entry.name = event.name or entry.name
+        entry.name = event.name if isinstance(event.name, str) and event.name else entry.name
         self._settle(entry, event.arguments)
 
-    def _committed(self, event: InputAudioBufferCommitted) -> None:
-        self._slots.setdefault(event.item_id, {})
+    def _heard(self, event: SessionInputTranscriptDelta) -> None:
+        self._append(self._entry(("", 0), "user", "speech", _TRANSLATION), event.delta)
 
-    def _deleted(self, event: ConversationItemDeleted) -> None:
-        for entry in self._slots.pop(event.item_id, {}).values():
-            self._room += len(entry.text) if entry else 0
+    def _translated(self, event: SessionOutputTranscriptDelta) -> None:
+        self._append(self._entry(("", 0), "assistant", "speech", _TRANSLATION), event.delta)
+
+    def _committed(self, event: InputAudioBufferCommitted) -> None:
+        if event.item_id:
+            self._place(event.item_id)
+
+    def _response_done(self, event: ResponseDone) -> None:
+        self._turn(event)
+        response = event.response
+        for item in (response.output or ()) if isinstance(response, ResponseInfo) else ():
+            self._item(item, response.id or "")
 
     def _item_of(self, event: Any) -> None:
-        item = event.item
-        if not isinstance(item, ResponseItem) or not item.id:
+        if isinstance(event.item, ResponseItem):
+            self._item(event.item, getattr(event, "response_id", ""))
+
+    def _item(self, item: ResponseItem, response_id: str) -> None:
+        """Take what a whole item says; of one in progress only its place."""
+        if not item.id:
             return
-        self._slots.setdefault(item.id, {})
+        self._place(item.id)
         if item.type == "function_call":
-            entry = self._entry((item.id, 0), "assistant", "function_call")
+            entry = self._entry((item.id, 0), "assistant", "function_call", response_id)
             entry.name, entry.call_id = item.name or entry.name, item.call_id or entry.call_id
-            if item.arguments and not entry.final:
+            if item.arguments and not entry.final and item.status != "in_progress":
                 self._settle(entry, item.arguments)
         elif item.type == "function_call_output" and isinstance(item.output, str):
             entry = self._entry((item.id, 0), "tool", "function_call_output")
             entry.call_id = item.call_id or ""
             self._settle(entry, item.output)
-        else:
-            self._message(item)
+        elif item.status != "in_progress":
+            self._message(item, response_id)
 
-    def _message(self, item: ResponseItem) -> None:
+    def _message(self, item: ResponseItem, response_id: str) -> None:
         for index, part in enumerate(item.content or ()):
             text, kind = part.text, "text"
             if part.type in _SPEECH:
@@ -198,14 +256,15 @@ class Transcript:
             elif part.type not in _FINAL_TEXTS:
                 continue
             if text:
-                entry = self._entry((item.id or "", index), item.role or "assistant", kind)
-                self._settle(entry, text)
+                slot = item.id or "", index
+                self._settle(self._entry(slot, item.role or "assistant", kind, response_id), text)
 
 
 def _line(entry: Entry) -> str:
     if entry.kind == "function_call":
         return f"{entry.role} calls {entry.name}({entry.text})"
-    return f"{entry.role}: {entry.text}" + ("" if entry.final else " [cut off]")
+    open_end = not entry.final and entry.response_id != _TRANSLATION
+    return f"{entry.role}: {entry.text}" + (" [cut off]" if open_end else "")
 
 
 _HANDLERS: Final[dict[type, Callable[[Transcript, Any], None]]] = {
@@ -222,7 +281,11 @@ _HANDLERS: Final[dict[type, Callable[[Transcript, Any], None]]] = {
     ResponseFunctionCallArgumentsDelta: Transcript._call_delta,
     ResponseFunctionCallArgumentsDone: Transcript._call_done,
     InputAudioBufferCommitted: Transcript._committed,
-    ConversationItemDeleted: Transcript._deleted,
+    SessionCreated: Transcript._session_created,
+    ResponseCreated: Transcript._turn,
+    ResponseDone: Transcript._response_done,
+    SessionInputTranscriptDelta: Transcript._heard,
+    SessionOutputTranscriptDelta: Transcript._translated,
     ConversationItemCreated: Transcript._item_of,
     ConversationItemAdded: Transcript._item_of,
     ConversationItemDone: Transcript._item_of,
