@@ -301,6 +301,37 @@ def test_hostile_frames_raise_nothing_but_frame_errors() -> None:
             deltaring.decode(raw)
 
 
+def test_a_track_that_waits_for_memory_gets_it_by_either_path() -> None:
+    pair = Pair(max_tracks=1)
+    name = "i" * 400  # a header so long that a frame without samples takes the fast path
+    pair.fast.decode(audio_frame(pcm(300), item_id="held"))
+    pair.slow.decode(audio_frame(pcm(300), item_id="held"))
+    done = audio_done("resp_E4ySzvKWmfZzGYRJLuvPM", "held")
+    for raw in (done, audio_frame(b"", item_id=name), audio_frame(b"a", item_id=name)):
+        pair.check(raw)
+    for decoder in (pair.fast, pair.slow):
+        next(iter(decoder.tracks.values())).ring.clear()
+    result = pair.check(audio_frame(pcm(301), item_id=name))
+    assert result[2][:3] == (0, 151, 0)
+
+
+def test_late_deltas_get_fresh_rings_by_either_path() -> None:
+    for decoder in (Decoder(), Decoder(fast_path=False)):
+        rings = set()
+        for _ in range(4):
+            event = decoder.decode(audio_frame(pcm(300)))
+            assert isinstance(event, AudioDelta)
+            rings.add(event.track.ring)
+            event.track.ring.clear()
+            decoder.decode(audio_done(event.response_id, event.item_id))
+        for _ in range(3):
+            event = decoder.decode(audio_frame(pcm(300)))
+            assert isinstance(event, AudioDelta)
+            rings.add(event.track.ring)
+            event.track.ring.clear()
+        assert len(rings) == 7
+
+
 def seeds() -> list[bytes]:
     """Frames to mutate: short enough to be quick, long enough for the fast path."""
     frames = [

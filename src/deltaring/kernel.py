@@ -145,7 +145,8 @@ class Feed:
         if data is None:
             return None
         track, type, index = self._track(match, match)
-        self._pool.route = _cut(frame, match.span("event_id"), match.end(), type, index, track)
+        if track.ring.capacity and not track.done:  # else the next delta may need another ring
+            self._pool.route = _cut(frame, match.span("event_id"), match.end(), type, index, track)
         self.taken += 1
         return track.receive(type, match["event_id"].decode(), index, data)
 
