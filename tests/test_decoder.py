@@ -332,6 +332,65 @@ def test_late_deltas_get_fresh_rings_by_either_path() -> None:
         assert len(rings) == 7
 
 
+class Life:
+    """One decoder's tracks as a consumer sees them: counters, contents, and which ring is which."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.rings: list[deltaring.AudioRing] = []
+
+    def step(self, raw: bytes | None, read: int) -> list[Any]:
+        event = None if raw is None else self.decoder.decode(raw)
+        seen: list[Any] = [type(event)]
+        if isinstance(event, AudioDelta):
+            seen += [event.track.serial, event.start, event.stop, event.dropped]
+        for number, (key, track) in enumerate(self.decoder.tracks.items()):
+            if not any(track.ring is ring for ring in self.rings):
+                self.rings.append(track.ring)
+            ring = next(n for n, ring in enumerate(self.rings) if ring is track.ring)
+            data = track.ring.read(read).tobytes() if read and number % 2 else b""
+            seen.append((key, track.serial, ring, data, track.done, track.overrun, track.pending))
+            seen.append((track.ring.written, track.ring.consumed, track.ring.capacity))
+        return seen
+
+
+def script(chance: random.Random) -> Iterator[bytes | None]:
+    """Deltas, endings, formats and epochs in any order; None where only the consumer acts."""
+    responses = chance.choice((["r", "s"], ["", "r"], [""]))
+    pad = "i" * 300  # so that a delta without samples is long enough for the fast path
+    for _ in range(chance.randrange(3, 30)):
+        name, item = chance.choice(responses), chance.choice("abc") + pad
+        match chance.randrange(12):
+            case 0:
+                yield audio_done(name, item)
+            case 1:
+                yield response(chance.choice(("response.done", "response.created")), name)
+            case 2:
+                yield session(chance.choice(("session.created", "session.updated")),
+                              output_audio_format=chance.choice((None, "g711_ulaw", "opus", "pcm16")))  # fmt: skip
+            case 3 | 4:
+                yield None
+            case _:
+                data = chance.randbytes(chance.choice((0, 1, 2, 150, 151, 301)))
+                layout = chance.choice((OPENAI, OPENAI, OPENAI, VOICE_LIVE, XAI))
+                yield audio_frame(data, response_id=name, item_id=item, layout=layout)
+
+
+LIVES = 200_000 if LONG else 8_000
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_lives_of_tracks_are_the_same_by_either_path(part: int) -> None:
+    for seed in range(part * LIVES // 4, (part + 1) * LIVES // 4):
+        chance = random.Random(seed)
+        options = {"max_tracks": chance.choice((1, 2, 16)), "seconds": chance.choice((0.005, 1.0))}
+        fast, slow = Life(Decoder(**options)), Life(Decoder(fast_path=False, **options))
+        for raw in script(chance):
+            read = chance.choice((0, 0, 10, 10_000))
+            assert fast.step(raw, read) == slow.step(raw, read), seed
+        assert comparable(fast.decoder.stats) == comparable(slow.decoder.stats)
+
+
 def seeds() -> list[bytes]:
     """Frames to mutate: short enough to be quick, long enough for the fast path."""
     frames = [
