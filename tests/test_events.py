@@ -141,6 +141,12 @@ def test_a_class_is_named_after_its_type(type: str) -> None:
     assert events.EVENT_CLASSES[type].__name__ == ("ErrorEvent" if type == "error" else name)
 
 
+def test_every_event_can_be_had_from_the_package() -> None:
+    names = {cls.__name__ for cls in events.EVENT_CLASSES.values()}
+    assert names | {"UnknownEvent", "InvalidEvent", "ServerEvent"} <= set(deltaring.__all__)
+    assert all(hasattr(deltaring, name) for name in deltaring.__all__)
+
+
 @pytest.mark.parametrize("type", FIELDS)
 def test_ids_may_be_left_out(type: str) -> None:
     ids = {"event_id", "response_id", "item_id", "output_index", "content_index", "call_id"}

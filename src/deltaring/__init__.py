@@ -7,6 +7,7 @@
 See `deltaring.events` for the events, `deltaring.recording` for recorded sessions.
 """
 
+from deltaring import events
 from deltaring.decoder import Decoder, Stats, decode
 from deltaring.errors import (
     DeltaringError,
@@ -19,13 +20,12 @@ from deltaring.errors import (
     SchemaError,
 )
 from deltaring.events import *  # noqa: F403 - the 58 events, UnknownEvent and InvalidEvent
-from deltaring.events import __all__ as _event_names
 from deltaring.ring import AudioRing
 from deltaring.track import AudioDelta, Track
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: PLE0604 - the starred names are strings
+__all__ = [
     "AudioDelta",
     "AudioRing",
     "Decoder",
@@ -40,5 +40,5 @@ __all__ = [  # noqa: PLE0604 - the starred names are strings
     "Stats",
     "Track",
     "decode",
-    *_event_names,
 ]
+__all__ += events.__all__
