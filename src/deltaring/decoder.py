@@ -191,9 +191,10 @@ class Decoder:
         try:
             if type(frame) is not bytes:
                 frame = as_bytes(frame, self._max_frame)
-            if len(frame) > self._short:
-                if len(frame) > self._max_frame:
-                    raise too_large(len(frame), self._max_frame)
+            size = len(frame)
+            if size > self._short:
+                if size > self._max_frame:
+                    raise too_large(size, self._max_frame)
                 audio = self._feed(frame)
                 if audio is not None:
                     return audio
