@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import deltaring
 from deltaring.recording import Problem, Record, Recording, RecordingWriter
-from tests.wire import audio_frame, frame, pcm
+from tests.test_decoder import mutants
+from tests.wire import audio_frame, frame, hostile, pcm
 
 zstd = pytest.importorskip(
     "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",
@@ -376,6 +377,17 @@ def test_whatever_is_written_is_read(rows: list[tuple[bytes, bool, float | None]
         recording = Recording(path)
         assert list(recording) == expected
         assert not recording.problems
+
+
+def test_frames_that_are_nearly_right_come_back_as_they_were(tmp_path: Path) -> None:
+    frames = [*mutants(7, 20_000), *(raw for raw in hostile().values() if isinstance(raw, bytes))]
+    path = tmp_path / "rec.jsonl"
+    with RecordingWriter(path) as writer:
+        for raw in frames:
+            writer.write(raw)
+    recording = Recording(path)
+    assert [record.frame for record in recording] == frames
+    assert not recording.problems
 
 
 def test_a_writer_goes_on_after_a_cut_off_line(tmp_path: Path) -> None:
