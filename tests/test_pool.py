@@ -193,6 +193,30 @@ def test_a_live_track_without_memory_is_not_forgotten_for_drained_ones() -> None
     assert give(decoder, "live").start == 100
 
 
+@pytest.mark.parametrize("closing", [session(), response("response.done", "r")])
+def test_closing_many_tracks_may_forget_some_that_are_to_be_closed(closing: bytes) -> None:
+    decoder = deltaring.Decoder(max_tracks=1)
+    held = give(decoder, "r", "held").track
+    starved = [give(decoder, "r", f"starved{number}").track for number in range(3)]
+    held.ring.clear()
+    decoder.decode(audio_done("r", "held"))
+    for number in range(256):  # a full history, whose oldest stand behind the starved ones
+        give(decoder, "r", f"drained{number}").track.ring.clear()
+        decoder.decode(audio_done("r", f"drained{number}"))
+    decoder.decode(closing)
+    assert all(track.done for track in starved)
+    assert decoder.stats.audio_bytes == 260 * 200
+
+
+def test_a_track_with_a_very_long_id_is_counted() -> None:
+    decoder = deltaring.Decoder(max_tracks=1)
+    give(decoder, "held")
+    for _ in range(2):
+        give(decoder, "r", "i" * 2_000_000)
+    assert decoder.stats.audio_bytes == 3 * 200
+    assert decoder.stats.dropped_samples == 200
+
+
 def test_long_ids_are_not_kept_for_ever() -> None:
     decoder = deltaring.Decoder()
     for number in range(40):

@@ -64,7 +64,7 @@ class _TrackList(OrderedDict[int, Track]):
         self[track.serial] = track
         self._characters += _id_characters(track)
         gone = []
-        while len(self) > self._most or self._characters > MAX_ID_CHARACTERS:
+        while len(self) > self._most or (self._characters > MAX_ID_CHARACTERS and len(self) > 1):
             serial = next(iter(self))
             gone.append(self[serial])
             self.pop(serial)
@@ -221,8 +221,7 @@ class TrackPool:
 
     def audio_done(self, key: Key) -> None:
         """The track of that key is done; without a response id, its key is free again."""
-        if key in self._current:
-            self._close(key)
+        self._close(key)
 
     def response_created(self) -> None:
         """Tracks without a response id belong to an earlier response: they are done."""
@@ -245,7 +244,9 @@ class TrackPool:
         self._session_format = self._resolve(None)
 
     def _close(self, key: Key) -> None:
-        track = self._current[key]
+        track = self._current.get(key)
+        if track is None:  # never opened, or forgotten while others were closed
+            return
         track._close()
         if not key[0]:
             del self._current[key]
