@@ -464,7 +464,7 @@ def test_a_reason_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"source": "x"}, {"time": float("nan")}, {"time": float("inf")}]
+    "options", [{"source": "x"}, {"time": float("nan")}, {"time": float("inf")}, {"time": 1e13}]
 )
 def test_a_bad_source_or_time_is_refused(options: dict[str, object], tmp_path: Path) -> None:
     with RecordingWriter(tmp_path / "rec.jsonl") as writer, pytest.raises(ValueError):

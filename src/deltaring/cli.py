@@ -123,8 +123,8 @@ def _each(
     """Do `one` for each recording, with a progress bar; return those that could not be done."""
     failures = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    shown = not sys.stderr.isatty()
-    with Progress(*columns, console=_err, disable=shown, transient=True) as progress:
+    hidden = not sys.stderr.isatty()
+    with Progress(*columns, console=_err, disable=hidden, transient=True) as progress:
         for name in dict.fromkeys(names):
             task = progress.add_task(escape(_printable(name)), total=None)
             try:
@@ -194,7 +194,7 @@ def _print_json(document: dict[str, Any]) -> None:
 
 
 def _table(*columns: str, header: bool = True) -> Table:
-    """A plain table; all columns but the first and the last are numbers."""
+    """A plain table: text to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
     for column in columns:
         text = column in (columns[0], "folder", "value")
@@ -237,21 +237,27 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     facts = []
     for session in report.sessions:
         facts.append(("session", " ".join(filter(None, (session.id, session.model)))))
-        facts.append(
-            ("output format", str(session.output_audio_format or "pcm16 at 24 kHz, not stated"))
-        )
+        facts.append(("output format", _format(session.output_audio_format)))
     facts.append(
         ("frames", f"{report.frames['server']:,} server, {report.frames['client']:,} client")
     )
     if report.first_time is not None and report.last_time is not None:
         facts.append(("duration", _duration(report.last_time - report.first_time)))
-    facts.append(("responses", f"{sum(report.events.get(t, 0) for t in ('response.done',)):,}"))
+    facts.append(("responses", f"{report.events.get('response.done', 0):,}"))
     facts.append(("assistant audio", f"{_duration(report.seconds)} in {len(report.items)} items"))
     if report.usage:
         facts.append(("tokens", f"{report.usage.get('total_tokens', 0):,}"))
     facts.append(("server errors", str(report.server_error_count)))
     facts.append(("bad lines and frames", str(report.error_count)))
     return facts
+
+
+def _format(stated: Any) -> str:
+    """A stated format in words; it is a string in beta and an object in GA."""
+    if isinstance(stated, dict):
+        rate = stated.get("rate")
+        return f"{stated.get('type')}" + (f" at {rate} Hz" if rate else "")
+    return stated or "not stated: pcm16 at 24000 Hz"
 
 
 def _duration(seconds: float) -> str:

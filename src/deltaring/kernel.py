@@ -32,9 +32,8 @@ NAME = "pure"
 """Which form of the kernel runs."""
 
 # Everything in a pattern is fixed, or ends at a byte that it cannot contain: matching is linear.
-_ID = (
-    rb'"(?P<%s>[ !#-\[\]-~]*+)"'  # printable ASCII without quote and backslash: nothing to unescape
-)
+# An id is printable ASCII without quote and backslash: nothing to unescape.
+_ID = rb'"(?P<%s>[ !#-\[\]-~]*+)"'
 _INDEX = rb"(?P<%s>0|[1-9][0-9]{0,8})"
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?"
 _SCALAR = rb'(?:"[ !#-\[\]-~]*+"|null|true|false|' + _NUMBER + rb")"

@@ -6,15 +6,14 @@ line and byte offset while the rest of it is read. Nothing here knows what a fra
 
 import gzip
 import io
-import math
 import os
 import re
 import zlib
 from binascii import Error as Base64Error
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import msgspec
@@ -250,58 +249,52 @@ class _Stream:
     """The bytes of a recording, decompressed; a fault of the stream becomes an early end."""
 
     def __init__(self, source: str | os.PathLike[str] | BinaryIO) -> None:
-        self._owned: list[Any] = []
         self.broken = ""
         """What cut the stream off, once it is."""
-        if isinstance(source, (str, os.PathLike)):
-            source = Path(source).open("rb")  # noqa: SIM115 - closed by __exit__
-            self._owned.append(source)
-        try:
-            self._source, self._kind = self._decompressed(source)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self._faults: tuple[type[Exception], ...] = (OSError, zlib.error)
+        with ExitStack() as owned:
+            if isinstance(source, (str, os.PathLike)):
+                source = owned.enter_context(Path(source).open("rb"))
+            self._source, self._kind = self._decompressed(source, owned)
+            self._owned = owned.pop_all()
 
-    def _decompressed(self, source: BinaryIO) -> tuple[Source, str]:
-        head = source.read(4)
+    def _decompressed(self, source: BinaryIO, owned: ExitStack) -> tuple[Source, str]:
+        head = _head(source)
         if source.seekable() and hasattr(source, "readinto1"):
             source.seek(-len(head), os.SEEK_CUR)
         else:
             source = io.BufferedReader(_Pushback(head, source))
         if head.startswith(_GZIP):
-            return self._opened(gzip.GzipFile(fileobj=source)), "gzip"
+            return owned.enter_context(gzip.GzipFile(fileobj=source)), "gzip"
         if _ZSTD.match(head):
-            return self._opened(_open_zstd(source)), "zstd"
+            zstd = _zstd_module()
+            self._faults += (zstd.ZstdError,)
+            options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+            return owned.enter_context(zstd.ZstdFile(source, options=options)), "zstd"
         return source, ""
-
-    def _opened(self, stream: Any) -> Any:
-        self._owned.append(stream)
-        return stream
 
     def readinto1(self, buffer: memoryview) -> int:
         try:
             return self._source.readinto1(buffer)
         except EOFError:
             self.broken = f"truncated {self._kind} stream"
-        except (OSError, zlib.error) as error:
+        except self._faults as error:
             self.broken = f"damaged {self._kind} stream: {error}" if self._kind else str(error)
-        except Exception as error:
-            if type(error).__name__ != "ZstdError":  # of whichever module has it
-                raise
-            self.broken = f"damaged {self._kind} stream: {error}"
         return 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        while self._owned:
-            self._owned.pop().close()
+    def __exit__(self, *exception: object) -> None:
+        self._owned.close()
+
+
+def _head(source: BinaryIO) -> bytes:
+    """Read the first four bytes: a raw stream may give them one by one."""
+    head = b""
+    while len(head) < 4 and (more := source.read(4 - len(head))):
+        head += more
+    return head
 
 
 class _Pushback(io.RawIOBase):
@@ -323,9 +316,9 @@ class _Pushback(io.RawIOBase):
         return count
 
 
-def _open_zstd(source: BinaryIO) -> Any:
+def _zstd_module() -> Any:
     try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore] # 3.14
     except ImportError:
         try:
             from backports import zstd
@@ -333,8 +326,7 @@ def _open_zstd(source: BinaryIO) -> Any:
             raise RecordingError(
                 "this recording is compressed with Zstandard: pip install 'deltaring[zstd]'"
             ) from None
-    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    return zstd.ZstdFile(source, options=options)
+    return zstd
 
 
 class RecordingWriter:
@@ -358,12 +350,12 @@ class RecordingWriter:
         """Append one frame as it is.
 
         source: "server" or "client". time: Unix seconds, None where it is not known.
-        Raises ValueError for another source or a time that is not finite.
+        Raises ValueError for another source, or a time that a reader would refuse.
         """
         if source not in ("server", "client"):
             raise ValueError(f"source is 'server' or 'client', not {source!r}")
-        if time is not None and not math.isfinite(time):
-            raise ValueError(f"time is not finite: {time}")
+        if time is not None and not abs(time) <= _MAX_TIME:  # so is nan
+            raise ValueError(f"time is no Unix time in seconds: {time}")
         data = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
         stamp = b"null" if time is None else repr(float(time)).encode()
         self._append(b'{"time":%s,"source":"%s",%s}\n' % (stamp, source.encode(), _body(data)))
@@ -383,12 +375,7 @@ class RecordingWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
