@@ -13,7 +13,6 @@ import msgspec
 
 from deltaring.audio import MIN_RATE
 from deltaring.decoder import Decoder
-from deltaring.events import SessionOutputAudioDelta
 from deltaring.outdir import OutputFolder, folder_name
 from deltaring.recording import Record, Recording
 from deltaring.report import Report, Reporter
@@ -104,7 +103,6 @@ def _read(
         on_invalid="keep",
     )
     reporter = Reporter(recording)
-    translated = False
     for number, record in enumerate(records):
         if record.source == "client":
             reporter.take_client(record)
@@ -117,11 +115,6 @@ def _read(
                 event.track.ring.clear()
             else:
                 reporter.take(event, record.time)
-                if type(event) is SessionOutputAudioDelta and not translated:
-                    translated = True
-                    recording.report(
-                        "translated speech (session.output_audio.delta) is not written"
-                    )
                 transcript.take(event, record.time)
         if progress is not None and not number % _PROGRESS:
             progress(recording.offset)

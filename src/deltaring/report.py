@@ -21,6 +21,7 @@ from deltaring.events import (
     ResponseCreated,
     ResponseDone,
     SessionCreated,
+    SessionOutputAudioDelta,
     SessionUpdated,
     TranscriptionSessionCreated,
     TranscriptionSessionUpdated,
@@ -220,6 +221,10 @@ class Reporter:
                 ResponseRow(_str(response.get("id")), _str(response.get("status")), usage or None)
             )
 
+    def _translated(self, event: SessionOutputAudioDelta) -> None:
+        if self._events[event.type] == 1:  # once is enough
+            self._recording.report("translated speech (session.output_audio.delta) is not written")
+
     def _error(self, event: ErrorEvent) -> None:
         self._report.server_error_count += 1
         if len(self._report.server_errors) < MAX_ROWS:
@@ -242,6 +247,7 @@ _HANDLERS: Final[dict[type, Callable[[Reporter, Any], None]]] = {
     ConversationCreated: Reporter._conversation_created,
     ResponseCreated: Reporter._response_created,
     ResponseDone: Reporter._response_done,
+    SessionOutputAudioDelta: Reporter._translated,
     ErrorEvent: Reporter._error,
 }
 
