@@ -1,6 +1,7 @@
 """The slow end: percentiles of a 250 ms delta, alone and beside a busy thread; allocations."""
 
 import gc
+import sys
 import threading
 import time
 import tracemalloc
@@ -63,6 +64,25 @@ class BesideBusyThread:
         finally:
             stop.set()
             thread.join()
+
+
+class Blocks:
+    """Blocks of memory that an event keeps for as long as it is kept."""
+
+    params = ["audio", "transcript"]
+    param_names = ("event",)
+    unit = "blocks"
+
+    def track_per_event(self, event: str) -> float:
+        frame = audio_delta(12_000) if event == "audio" else TRANSCRIPT_DELTA
+        decoder = deltaring.Decoder(seconds=1.0)
+        kept: list[object] = [decoder.decode(frame)] * 1_000
+        before = sys.getallocatedblocks()
+        for at in range(len(kept)):
+            decoded = kept[at] = decoder.decode(frame)
+            if isinstance(decoded, deltaring.AudioDelta):
+                decoded.track.ring.clear()
+        return (sys.getallocatedblocks() - before) / len(kept)
 
 
 class Allocations:

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import random
+import sys
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -253,6 +254,60 @@ def test_an_audio_delta_leaves_nothing_behind() -> None:
             decoder.decode(raw)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] - before < 500
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        # The event, its event_id, its `stop`; `start` is the `stop` of the one before.
+        (audio_frame(pcm(12_000)), 3),
+        (audio_frame(pcm(960), type=BETA), 3),
+        # The event, three ids, the text.
+        (
+            frame(
+                "response.output_audio_transcript.delta",
+                event_id="event_1",
+                response_id="resp_1",
+                item_id="item_1",
+                output_index=0,
+                content_index=0,
+                delta="fog",
+            ),
+            5,
+        ),
+    ],
+    ids=["audio", "beta audio", "transcript"],
+)
+def test_allocations_per_event(raw: bytes, expected: int) -> None:
+    decoder = Decoder(seconds=1.0)
+    kept: list[object] = [None] * 1_000
+
+    def fill() -> None:
+        for at in range(len(kept)):
+            event = kept[at] = decoder.decode(raw)
+            if isinstance(event, AudioDelta):
+                event.track.ring.clear()
+
+    fill()
+    kept[:] = [None] * len(kept)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    fill()
+    assert round((sys.getallocatedblocks() - before) / len(kept), 1) == expected
+
+
+def test_an_audio_delta_needs_no_memory_but_its_audio_once() -> None:
+    decoder, raw = Decoder(seconds=1.0), audio_frame(pcm(12_000))
+    for _ in range(10):
+        decoder.decode(raw)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        decoder.decode(raw)
+        assert tracemalloc.get_traced_memory()[1] - before < 12_000 + 1_000
     finally:
         tracemalloc.stop()
 

@@ -11,7 +11,8 @@ import deltaring
 
 ORDER = [
     "errors", "events", "audio", "ring", "track", "pool", "kernel", "frame", "decoder",
-    "lines", "recording", "transcript", "outdir", "speech", "report", "replay", "cli",
+    "lines", "recording", "transcript", "outdir", "speech", "report", "replay",
+    "workload", "contenders", "verdict", "bench", "chart", "console", "cli_bench", "cli",
 ]  # fmt: skip
 PACKAGE = Path(deltaring.__file__).parent
 
@@ -46,7 +47,8 @@ def test_the_decode_path_needs_no_orjson() -> None:
 
 def test_importing_the_package_imports_no_extra() -> None:
     code = (
-        "import sys, deltaring, deltaring.replay\n"
-        "assert not {'typer', 'rich', 'backports.zstd'} & set(sys.modules)"
+        "import sys, deltaring, deltaring.replay, deltaring.chart\n"
+        "extras = {'typer', 'rich', 'backports.zstd', 'matplotlib', 'openai', 'pydantic', 'jiter'}\n"
+        "assert not extras & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,24 +15,21 @@ import numpy
 import orjson
 import pybase64
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 import deltaring
-from deltaring import kernel
+from deltaring import console, kernel
+from deltaring.cli_bench import bench_command
+from deltaring.console import BAD_INPUT, SHOWN, Json, open_recording, printable
 from deltaring.errors import DeltaringError, ReplayError
 from deltaring.outdir import folder_name
 from deltaring.recording import Recording
 from deltaring.replay import inspect, replay
 from deltaring.report import Report
 
-BAD_INPUT = 3
-
 _WIDE = 100  # characters of a name in a table
-_SHOWN = 10  # problems per recording that are printed; all are in session.json
 
 app = typer.Typer(
     help="Decode recorded OpenAI Realtime sessions into audio, transcripts and figures.",
@@ -41,15 +38,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_err = Console(stderr=True, emoji=False)
-# In a pipe there is no terminal to fit into: lines stay whole.
-_out = Console(emoji=False, width=None if sys.stdout.isatty() else 10_000)
-
 Recordings = Annotated[
     list[str],
     typer.Argument(metavar="REC", help="Recordings (.jsonl, .gz, .zst); - reads standard input."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document in place of tables.")]
 
 
 @app.command("replay")
@@ -75,15 +67,15 @@ def replay_command(
         report, folder = replay(recording, out, progress)
         rows.append(
             {
-                "recording": _printable(recording.name),
-                "folder": _printable(str(folder)),
+                "recording": printable(recording.name),
+                "folder": printable(str(folder)),
                 "report": report,
             }
         )
 
     failures = _each(recordings, one)
     if json:
-        _print_json({"recordings": rows, "failures": failures})
+        console.print_json({"recordings": rows, "failures": failures})
     else:
         _print_replayed(rows)
     _finish(rows, failures)
@@ -105,16 +97,19 @@ def info(
 
     def one(recording: Recording, progress: Callable[[int], object]) -> None:
         rows.append(
-            {"recording": _printable(recording.name), "report": inspect(recording, progress)}
+            {"recording": printable(recording.name), "report": inspect(recording, progress)}
         )
 
     failures = _each(recordings, one)
     if json:
-        _print_json({"recordings": rows, "failures": failures})
+        console.print_json({"recordings": rows, "failures": failures})
     else:
         for row in rows:
             _print_report(row["recording"], row["report"])
     _finish(rows, failures)
+
+
+app.command("bench")(bench_command)
 
 
 def _each(
@@ -124,28 +119,20 @@ def _each(
     failures = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     hidden = not sys.stderr.isatty()
-    with Progress(*columns, console=_err, disable=hidden, transient=True) as progress:
+    with Progress(*columns, console=console.err, disable=hidden, transient=True) as progress:
         for name in dict.fromkeys(names):
-            task = progress.add_task(escape(_printable(name)), total=None)
+            task = progress.add_task(escape(printable(name)), total=None)
             try:
                 progress.update(task, total=_size(name))
-                one(_recording(name), partial(_advance, progress, task))
+                one(open_recording(name), partial(_advance, progress, task))
             except (OSError, DeltaringError) as error:
-                failures.append({"recording": _printable(name), "reason": _reason(name, error)})
+                failures.append({"recording": printable(name), "reason": _reason(name, error)})
             progress.remove_task(task)
     return failures
 
 
 def _advance(progress: Progress, task: TaskID, offset: int) -> None:
     progress.update(task, completed=offset)
-
-
-def _recording(name: str) -> Recording:
-    if name != "-":
-        return Recording(name)
-    if sys.stdin is None:
-        raise OSError("standard input is closed")
-    return Recording(sys.stdin.buffer, name="-")
 
 
 def _size(name: str) -> int | None:
@@ -160,50 +147,26 @@ def _reason(name: str, error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     other = error.filename2 or error.filename
-    return (
-        error.strerror if other in (None, name) else f"{error.strerror}: {_printable(str(other))}"
-    )
-
-
-def _printable(text: str) -> str:
-    """Text without what a terminal would obey, and without what UTF-8 cannot hold."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return error.strerror if other in (None, name) else f"{error.strerror}: {printable(str(other))}"
 
 
 def _finish(rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
     """Print what was wrong, and leave with the exit code that says so."""
     for failure in failures:
-        _complain("error", "red", f"{failure['recording']}: {failure['reason']}")
+        console.complain("error", "red", f"{failure['recording']}: {failure['reason']}")
     for row in rows:
         name, report = row["recording"], row["report"]
-        for error in report.errors[:_SHOWN]:
+        for error in report.errors[:SHOWN]:
             where = f"{name}:{error['line']}: byte {error['offset']}"
-            _complain("bad", "yellow", f"{where}: {_printable(error['reason'])}")
-        if report.error_count > _SHOWN:
-            _complain("", "", f"{name}: and {report.error_count - _SHOWN} more")
+            console.complain("bad", "yellow", f"{where}: {error['reason']}")
+        if report.error_count > SHOWN:
+            console.complain("", "", f"{name}: and {report.error_count - SHOWN} more")
     if failures or any(row["report"].error_count for row in rows):
         raise typer.Exit(BAD_INPUT)
 
 
-def _complain(label: str, style: str, text: str) -> None:
-    _err.print(Text.assemble((f"{label:<6}", style), text), soft_wrap=True)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
-
-
-def _table(*columns: str, header: bool = True) -> Table:
-    """A plain table: text to the left, numbers to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
-    for column in columns:
-        text = column in (columns[0], "folder", "value")
-        table.add_column(column, justify="left" if text else "right", overflow="fold")
-    return table
-
-
 def _print_replayed(rows: list[dict[str, Any]]) -> None:
-    table = _table("recording", "frames", "audio", "items", "unknown", "bad", "folder")
+    table = console.table("recording", "frames", "audio", "items", "unknown", "bad", "folder")
     for row in rows:
         report: Report = row["report"]
         table.add_row(
@@ -216,21 +179,21 @@ def _print_replayed(rows: list[dict[str, Any]]) -> None:
             Text(row["folder"]),
         )
     if rows:
-        _out.print(table)
+        console.out.print(table)
 
 
 def _print_report(name: str, report: Report) -> None:
-    _out.print(Text(name, "bold"))
-    facts = _table("fact", "value", header=False)
+    console.out.print(Text(name, "bold"))
+    facts = console.table("fact", "value", header=False)
     for label, value in _facts(report):
-        facts.add_row(label, Text(_printable(value)))
-    _out.print(facts)
-    events = _table("event", "count")
+        facts.add_row(label, Text(printable(value)))
+    console.out.print(facts)
+    events = console.table("event", "count")
     kinds = (report.events, ""), (report.unknown, " (unknown)"), (report.client, " (client)")
     for counts, suffix in kinds:
         for event, count in counts.items():
-            events.add_row(Text(_printable(event)[:_WIDE] + suffix), f"{count:,}")
-    _out.print(events, "")
+            events.add_row(Text(printable(event)[:_WIDE] + suffix), f"{count:,}")
+    console.out.print(events, "")
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
@@ -277,7 +240,7 @@ def _print_versions(json: bool) -> None:
         "machine": f"{platform.system()} {platform.machine()}",
     }
     if json:
-        _print_json(versions)
+        console.print_json(versions)
         return
     for name, value in versions.items():
-        _out.print(f"{name:<10} {value}", highlight=False)
+        console.out.print(f"{name:<10} {value}", highlight=False)

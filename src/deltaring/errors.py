@@ -35,3 +35,7 @@ class RecordingError(DeltaringError):
 
 class ReplayError(DeltaringError):
     """A replay whose output cannot be written where it was asked to."""
+
+
+class BenchError(DeltaringError):
+    """A comparison that cannot be made as it was asked for."""

@@ -197,9 +197,12 @@ class AudioRing:
         count = min(len(out), self.written - consumed)
         if not count:
             return 0
-        first, second = self._regions(consumed, count)
-        out[: len(first)] = first
-        if len(second):
+        start = consumed - self._origin
+        if start + count <= self.capacity:  # before the end of the memory
+            out[:count] = self._samples[start : start + count]
+        else:
+            first, second = self._regions(consumed, count)
+            out[: len(first)] = first
             out[len(first) : count] = second
         self.consumed = consumed + count
         return count
