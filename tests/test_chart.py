@@ -26,7 +26,7 @@ def report() -> Report:
         versions={"deltaring": "0.1.0"},
         settings={
             "quick": True,
-            "baseline": "json + base64",
+            "baseline": {"parse": "json", "audio": "json + base64", "session": "json + base64"},
             "gc": "off while timing",
             "pinned_cpu": 1,
             "rounds": {"parse": 5, "audio": 0, "session": 7},

@@ -17,6 +17,7 @@ typer = pytest.importorskip("typer", reason="the command line needs the cli extr
 from typer.testing import CliRunner, Result  # noqa: E402
 
 from deltaring import bench as module  # noqa: E402
+from deltaring import kernel  # noqa: E402
 from deltaring.cli import app  # noqa: E402
 
 WRONG = """
@@ -98,7 +99,13 @@ def test_a_quick_run_measures_at_least_twelve_and_catches_what_is_wrong(
 def test_tables_show_every_contender(mine: Path) -> None:
     result = run("--set", "960", "--contender", mine)
     assert result.exit_code == 0
-    for text in ("CPython", "deltaring pure", "mine", "pybase64 + copy (floor)", "x real time"):
+    for text in (
+        "CPython",
+        f"deltaring {kernel.NAME}",
+        "mine",
+        "pybase64 + copy (floor)",
+        "x real time",
+    ):
         assert text in result.output
 
 
@@ -135,9 +142,12 @@ def test_frames_that_are_left_out_are_named_and_exit_with_3(tmp_path: Path) -> N
     [
         (["--json", "--markdown"], 2, "--json and --markdown exclude each other"),
         (["--set", "nonsense"], 2, "no set is called 'nonsense'; there are openai"),
-        (["--baseline", "nobody"], 2, "no contender is called 'nobody'"),
+        (["--baseline", "nobody"], 2, "no contender at parse is called 'nobody'"),
         (["--contender", "missing.py"], 2, "missing.py: FileNotFoundError"),
         (["--plot", "times.pdf"], 2, "times.pdf: a plot is an .svg or a .png file"),
+        (["--plot", "no/such/folder/times.svg"], 2, "times.svg: cannot be written"),
+        (["--set", "99999999999"], 2, "no set is called '99999999999'"),
+        (["--set", "text", "x.jsonl"], 2, "--set is for frames in place of recordings"),
         (["missing.jsonl"], 3, "missing.jsonl"),
     ],
 )
@@ -148,7 +158,23 @@ def test_what_cannot_be_done_is_said_at_once(args: list[str], code: int, reason:
 
 
 @pytest.mark.usefixtures("soon")
+def test_what_a_contender_prints_is_no_part_of_the_document(mine: Path) -> None:
+    mine.write_text(TEN_LINES.replace("event = json", "print('hello'); event = json"))
+    result = run("--set", "160", "--json", "--contender", mine)
+    assert json.loads(result.stdout)["rows"]
+    assert "hello" in result.stderr
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_baseline_that_was_not_measured_is_told(mine: Path) -> None:
+    mine.write_text(TEN_LINES.replace("return event, len(data)", "return event, 0"))
+    result = run("--set", "160", "--baseline", "mine", "--contender", mine)
+    assert result.exit_code == 0
+    assert "audio: the baseline was not measured: no ratios" in result.stderr
+
+
+@pytest.mark.usefixtures("soon")
 def test_the_same_name_twice_is_refused(mine: Path) -> None:
     result = run("--contender", mine, "--contender", mine)
     assert result.exit_code == 2
-    assert "two contenders have the same name" in result.stderr
+    assert "two contenders have the same name: mine" in result.stderr

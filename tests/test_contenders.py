@@ -80,7 +80,7 @@ def test_a_file_may_do_one_task_only(file: Path) -> None:
 def test_a_file_whose_module_is_not_installed_is_absent(file: Path) -> None:
     file.write_text("import no_such_module\n")
     (mine,) = from_file(file)
-    assert (mine.name, mine.make) == ("mine", None)
+    assert (mine.name, mine.make) == ("mine (file)", None)
     assert "no_such_module" in mine.why
 
 
@@ -92,6 +92,9 @@ def test_a_file_whose_module_is_not_installed_is_absent(file: Path) -> None:
         ("class A:\n    name = 'a'", "has neither"),
         ("class A", "invalid syntax|expected ':'"),
         ("from pathlib import Path", "no class"),
+        ("class A:\n    name = 5", "its name is no line of text: 5"),
+        ("class A:\n    name = 'a\\n'", "its name is no line of text"),
+        ("import sys\nsys.exit(0)", r"SystemExit: 0 \(line 2\)"),
         ("x = 1\n1 / 0", r"ZeroDivisionError: division by zero \(line 2\)"),
     ],
 )
@@ -100,6 +103,15 @@ def test_a_file_that_is_no_contender_is_named(file: Path, text: str, reason: str
     with pytest.raises(BenchError, match=reason) as error:
         from_file(file)
     assert "mine.py" in str(error.value) or "a:" in str(error.value)
+
+
+def test_a_file_may_import_what_lies_beside_it(file: Path) -> None:
+    (file.parent / "beside_it.py").write_text("NAME = 'helped'")
+    file.write_text(
+        "from beside_it import NAME\n"
+        + TEN_LINES.replace("'mine'", "NAME").replace('"mine"', "NAME")
+    )
+    assert from_file(file)[0].name == "helped"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from deltaring.contenders import Contender, contenders
 from deltaring.verdict import PROBES, why_wrong
 from deltaring.workload import built_in, read
-from tests.wire import audio_frame, pcm
+from tests.wire import audio_frame, pcm, session
 
 SESSIONS = built_in("openai").sessions
 
@@ -141,6 +141,110 @@ class HearsAudioInText(Right):
         return event, count or 2
 
 
+class RemembersTheAnswer(Right):
+    """Leaves the buffer as it is where it has seen a frame before."""
+
+    def __init__(self, out: memoryview) -> None:
+        super().__init__(out)
+        self.seen: dict[bytes, Any] = {}
+
+    def receive(self, frame: bytes) -> tuple[Any, int]:
+        if frame not in self.seen:
+            self.seen[frame] = super().receive(frame)
+        return self.seen[frame]
+
+
+class WorksWhenLookedAt(Right):
+    """Decodes only if somebody asks for the audio."""
+
+    text = ""
+
+    @property
+    def out(self) -> memoryview:  # type: ignore[override]
+        return memoryview(base64.b64decode(self.text, validate=True))
+
+    @out.setter
+    def out(self, out: memoryview) -> None:
+        pass
+
+    def receive(self, frame: bytes) -> tuple[Any, int]:
+        event = self.parse(frame)
+        if not event["type"].endswith("audio.delta"):
+            return event, 0
+        self.text = event["delta"]
+        return event, len(self.text) * 3 // 4 - self.text.count("=")
+
+
+class LenientInLongText(Right):
+    def decode(self, text: str) -> bytes:
+        return base64.b64decode(text, validate=len(text) < 1_000)
+
+
+class StripsWhiteSpace(Right):
+    def decode(self, text: str) -> bytes:
+        return super().decode(text.strip())
+
+
+class KeepsHalves(Right):
+    """Half a sample waits for its other half, as deltaring has it."""
+
+    keys: tuple[str, ...] = ("response_id", "item_id", "content_index")
+
+    def __init__(self, out: memoryview) -> None:
+        super().__init__(out)
+        self.halves: dict[Any, bytes] = {}
+
+    def receive(self, frame: bytes) -> tuple[Any, int]:
+        event, count = super().receive(frame)
+        if not count:
+            return event, count
+        key = tuple(event[name] for name in self.keys)
+        data = self.halves.get(key, b"") + bytes(self.out[:count])
+        whole = len(data) & ~1
+        self.halves[key] = data[whole:]
+        self.out[:whole] = data[:whole]
+        return event, whole
+
+
+class KeepsHalvesByItemAlone(KeepsHalves):
+    """Half a sample of one content part goes to another."""
+
+    keys = ("item_id",)
+
+
+class KeepsHalvesByIndexAlone(KeepsHalves):
+    keys = ("output_index",)
+
+
+class LosesNested(Right):
+    def parse(self, frame: bytes) -> Any:
+        event = json.loads(frame)
+        return {**event, "session": {}} if "session" in event else event
+
+
+class ReadsLatin1(Right):
+    def parse(self, frame: bytes) -> Any:
+        return json.loads(frame.decode("latin-1"))
+
+
+class TakesWhatIsCutOff(Right):
+    def parse(self, frame: bytes) -> Any:
+        try:
+            return json.loads(frame)
+        except ValueError:
+            return {"type": "error"}
+
+
+class NeedsMore(Right):
+    def __init__(self, out: memoryview, more: int) -> None:
+        super().__init__(out)
+
+
+class Exits(Right):
+    def parse(self, frame: bytes) -> Any:
+        raise SystemExit(0)
+
+
 class Fails(Right):
     def parse(self, frame: bytes) -> Any:
         raise RuntimeError("out of order\nsecond line")
@@ -159,19 +263,30 @@ def test_what_is_right_is_right(task: str) -> None:
     ("kind", "reason"),
     [
         (DropsTheLastByte, "bytes of audio too few"),
-        (DropsOddBytes, "probe 3 .*byte 0 of the audio is"),
+        (DropsOddBytes, "byte 0 of the audio is"),
         (PadsOddBytes, "1 bytes of audio too many"),
         (MixesUpTwoItems, "item_id is 'item_a', not 'item_b'"),
         (SwapsTheAudioOfTwoItems, "byte 0 of the audio is"),
-        (AcceptsBadBase64, "accepts bad base64: a character outside the alphabet"),
-        (AcceptsTheUrlAlphabet, "accepts bad base64: the URL alphabet"),
-        (AddsPadding, "accepts bad base64: too little padding"),
+        (AcceptsBadBase64, "accepts bad base64: ' ' at 0|accepts bad base64"),
+        (AcceptsTheUrlAlphabet, "accepts bad base64: '-' at 0"),
+        (AddsPadding, "accepts bad base64: 4 characters and 'A"),
         (SearchesForTheMarker, "raised|bytes of audio too|byte 0 of the audio"),
-        (ReturnsTheLastEvent, "event_id is 'event_0', not 'event_1'"),
+        (ReturnsTheLastEvent, "is .*, not .*"),
         (ChangesOneBit, "byte 1000 of the audio is"),
         (LeavesTheBufferEmpty, "byte 0 of the audio is 0, not"),
+        (RemembersTheAnswer, "byte 0 of the audio is"),
+        (WorksWhenLookedAt, "`out` is worked out when it is asked for"),
+        (LenientInLongText, "accepts bad base64: .* of 2048 characters"),
+        (StripsWhiteSpace, r"accepts bad base64: 4 characters and '\\n'"),
+        (KeepsHalvesByItemAlone, "probe 3 .* of audio too many"),
+        (KeepsHalvesByIndexAlone, "probe 3 .* of audio too many"),
+        (NeedsMore, "it could not be made: raised TypeError"),
+        (Exits, "raised SystemExit"),
         (HearsAudioInText, "2 bytes of audio from an event that has none"),
-        (Fails, r"probe 1 \(response.output_audio.delta\): raised RuntimeError: out of order$"),
+        (
+            Fails,
+            r"probe 1 \(response.output_audio.delta\): raised RuntimeError: out of order; second line$",
+        ),
     ],
 )
 def test_what_is_wrong_is_caught(kind: type, reason: str) -> None:
@@ -182,8 +297,12 @@ def test_what_is_wrong_is_caught(kind: type, reason: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (ReturnsTheLastEvent, "event_id is 'event_0', not 'event_1'"),
-        (LosesTheText, "delta is '', not ' What'"),
+        (ReturnsTheLastEvent, "event_id is 'event_000', not 'event_001'"),
+        (LosesNested, "session is {}, not {'type': 'realtime'"),
+        (ReadsLatin1, "delta is 'Gr"),
+        (TakesWhatIsCutOff, "accepts a frame that is cut off"),
+        (Exits, "raised SystemExit"),
+        (LosesTheText, "delta is '', not 'Grüße"),
         (Fails, "raised RuntimeError"),
     ],
 )
@@ -215,6 +334,16 @@ def test_a_server_without_ids_begins_anew_with_each_reply() -> None:
     again = read(audio_frame(pcm(962), response_id="", item_id=""))
     ours = next(it for it in contenders() if it.name.startswith("deltaring "))
     assert why_wrong(ours, "session", [[delta, done, again]], 4_096) == ""
+
+
+def test_g711_has_no_halves_to_wait_for() -> None:
+    created = read(session(output_audio_format="g711_ulaw"))
+    odd = read(audio_frame(pcm(161)))
+
+    contender = Contender("keeps", ("session",), KeepsHalves)
+    assert why_wrong(contender, "session", [[odd]], 4_096) == ""
+    why = why_wrong(contender, "session", [[created, odd]], 4_096)
+    assert "frame 2 (response.output_audio.delta): 1 bytes of audio too few" in why
 
 
 def test_probes_are_of_every_known_order() -> None:

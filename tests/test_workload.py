@@ -76,6 +76,12 @@ def test_a_number_makes_deltas_of_one_size() -> None:
         (audio_frame(b"").replace(b'"delta":""', b'"x":""'), "without `delta`"),
         (audio_frame(b"").replace(b'"delta":""', b'"delta":"AAAAA"'), "not strict base64"),
         (b'{"type":"a.b","text":"\\ud83d"}', "surrogates not allowed"),
+        (audio_frame(b"").replace(b'"delta":""', b'"delta":"AAAA===="'), "padding"),
+        (b'{"type":"a.b","x":1e400}', "a number beyond all floats"),
+        (b'{"type":"a.b","x":[9223372036854775808]}', "an integer of more than 64 bits"),
+        (b'{"type":"a.b","x":{"y":1,"y":2}}', "a key that comes twice"),
+        (b'\xef\xbb\xbf{"type":"a.b"}', "BOM"),
+        ('{"type":"a.b"}'.encode("utf-16"), "codec can't decode"),
     ],
 )
 def test_a_frame_without_a_plain_reading_is_refused(data: bytes, reason: str) -> None:

@@ -1,11 +1,12 @@
 """Charts and tables of a comparison: Markdown, and a picture by matplotlib."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deltaring.bench import Report, Row, baseline_of
+from deltaring.bench import Report, Row
 from deltaring.contenders import TASKS
 from deltaring.errors import BenchError
 
@@ -50,7 +51,7 @@ def table(report: Report, task: str) -> Iterator[str]:
     """Yield the lines of one task's table in Markdown."""
     rows = [row for row in report.rows if row.task == task]
     realtime = any(row.realtime for row in rows)
-    baseline = baseline_of(task, report.settings["baseline"])
+    baseline = report.settings["baseline"][task] or "(no baseline)"
     yield f"| | ns | 10 % to 90 % | p99 | times {baseline} | bytes |{' real time |' * realtime}"
     yield "|---|---:|---:|---:|---:|---:|" + "---:|" * realtime
     for row in rows:
@@ -76,6 +77,8 @@ def check_plot(path: Path) -> None:
     """Raise BenchError for no .svg or .png file, and where matplotlib is not installed."""
     if path.suffix.lower() not in (".svg", ".png"):
         raise BenchError(f"{path}: a plot is an .svg or a .png file")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BenchError(f"{path}: cannot be written")
     if find_spec("matplotlib") is None:
         raise BenchError("a plot needs matplotlib: pip install 'deltaring[bench]'")
 
@@ -93,6 +96,8 @@ def plot(report: Report, path: Path) -> None:
         for task in TASKS
         if (rows := [row for row in report.rows if row.task == task and row.status == "ok"])
     ]
+    if not groups:
+        raise BenchError("nothing was measured that could be drawn")
     heights = [len(rows) + 3 for rows in groups]
     figure = Figure(figsize=(_WIDTH_INCHES, _BAR_INCHES * sum(heights) + 1), layout="constrained")
     panels = figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from deltaring import chart, console
-from deltaring.bench import BASELINE, Report, baseline_of, bench
+from deltaring.bench import BASELINE, Report, bench
 from deltaring.console import BAD_INPUT, SHOWN, WRONG_USAGE, Json, open_recording
 from deltaring.contenders import TASKS, contenders, from_file
 from deltaring.errors import BenchError, DeltaringError
-from deltaring.workload import SETS, Workload, built_in, from_recordings
+from deltaring.workload import MAX_DELTA, SETS, Workload, built_in, from_recordings
 
 _QUICK_BYTES = 4 << 20  # frames of recordings in a quick run: two spoken minutes
 
@@ -25,13 +25,14 @@ def bench_command(  # noqa: PLR0917 - the command's options
         list[str] | None, typer.Argument(metavar="REC", help="Recordings to take frames from.")
     ] = None,
     frames: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--set",
             metavar="NAME",
             help=f"Frames in place of REC: {', '.join(SETS)}; or bytes of audio per delta.",
+            show_default="openai",
         ),
-    ] = "openai",
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Half a minute in place of three.")
     ] = False,
@@ -58,10 +59,14 @@ def bench_command(  # noqa: PLR0917 - the command's options
             raise BenchError("--json and --markdown exclude each other")
         if plot:
             chart.check_plot(plot)
-        contestants = [*contenders(), *(way for file in files or () for way in from_file(file))]
+        with redirect_stdout(sys.stderr):
+            added = [way for file in files or () for way in from_file(file)]
+        contestants = [*contenders(), *added]
         work = _workload(recordings or [], frames, quick)
-        with _progress_of_bench() as progress:
+        # What a contender prints is not the document.
+        with _progress_of_bench() as progress, redirect_stdout(sys.stderr):
             report = bench(work, contestants, quick=quick, baseline=baseline, progress=progress)
+        _print_comparison(report, json, markdown)
         if plot:
             chart.plot(report, plot)
     except BenchError as error:
@@ -70,16 +75,20 @@ def bench_command(  # noqa: PLR0917 - the command's options
     except (OSError, DeltaringError) as error:
         console.complain("error", "red", str(error))
         raise typer.Exit(BAD_INPUT) from None
-    _print_comparison(report, json, markdown)
-    _finish_bench(work)
+    _finish_bench(work, report)
 
 
-def _workload(names: list[str], built_in_name: str, quick: bool) -> Workload:
+def _workload(names: list[str], built_in_name: str | None, quick: bool) -> Workload:
+    if names and built_in_name:
+        raise BenchError("--set is for frames in place of recordings")
     if names:
-        return from_recordings(map(open_recording, names), _QUICK_BYTES if quick else None)
-    if built_in_name not in SETS and not built_in_name.isdecimal():
-        raise BenchError(f"no set is called {built_in_name!r}; there are {', '.join(SETS)}")
-    return built_in(built_in_name)
+        recordings = map(open_recording, dict.fromkeys(names))
+        return from_recordings(recordings, _QUICK_BYTES if quick else None)
+    name = built_in_name or "openai"
+    if name not in SETS and not (name.isdecimal() and int(name) <= MAX_DELTA):
+        known = ", ".join(SETS)
+        raise BenchError(f"no set is called {name!r}; there are {known}, and up to {MAX_DELTA:,}")
+    return built_in(name)
 
 
 @contextmanager
@@ -112,7 +121,7 @@ def _print_task(task: str, report: Report) -> None:
     rows = [row for row in report.rows if row.task == task]
     if not rows:
         return
-    baseline = baseline_of(task, report.settings["baseline"])
+    baseline = report.settings["baseline"][task] or "(no baseline)"
     console.out.print(Text(f"\n{chart.TITLES[task]}", "bold"))
     table = console.table("name", "ns", "10 % to 90 %", "p99", f"x {baseline}", "bytes")
     if any(row.realtime for row in rows):
@@ -129,9 +138,12 @@ def _print_task(task: str, report: Report) -> None:
             console.out.print(Text(text, "red" if row.status == "wrong" else "dim"))
 
 
-def _finish_bench(work: Workload) -> None:
+def _finish_bench(work: Workload, report: Report) -> None:
     if work.cut:
         console.complain("note", "", f"{work.cut}: the frames from here on are not used")
+    for task, name in report.settings["baseline"].items():
+        if not name and report.settings["rounds"][task]:
+            console.complain("note", "", f"{task}: the baseline was not measured: no ratios")
     for reason in work.left_out[:SHOWN]:
         console.complain("bad", "yellow", reason)
     if len(work.left_out) > SHOWN:

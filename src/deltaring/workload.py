@@ -24,6 +24,9 @@ Event = dict[str, Any]
 _KINDS = {"event_id": str, "response_id": str, "item_id": str, "delta": str,
           "output_index": int, "content_index": int}  # fmt: skip
 
+MAX_DELTA = 1 << 20
+"""Bytes of audio in a delta of a built-in set; a real one has at most half as many."""
+
 _REPLIES = 3
 _REPLY_MS = 10_000
 _WORDS = "What", "is", "the", "weather", "like", "in", "London", "today?"
@@ -59,7 +62,9 @@ class Workload(Struct, frozen=True):
 
 def read(data: bytes) -> Frame:
     """Read a frame by the plainest means. ValueError (with the reason) where they fail."""
-    event = json.loads(data)
+    event = json.loads(
+        data.decode(), object_pairs_hook=_unique, parse_int=_int64, parse_float=_finite
+    )
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise ValueError("no object with a type")
     if b"\\ud" in data.lower():
@@ -68,11 +73,35 @@ def read(data: bytes) -> Frame:
     return Frame(data, event, audio)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> Event:
+    """Refuse an object that has a key twice: parsers differ on which counts."""
+    event = dict(pairs)
+    if len(event) < len(pairs):
+        raise ValueError("a key that comes twice")
+    return event
+
+
+def _int64(text: str) -> int:
+    number = int(text) if len(text) < 21 else 1 << 64
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("an integer of more than 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if abs(number) == float("inf"):
+        raise ValueError("a number beyond all floats")
+    return number
+
+
 def _audio(event: Event) -> bytes:
     for name, kind in _KINDS.items():
         if name in event and type(event[name]) is not kind:
             raise ValueError(f"an audio delta whose {name} is {type(event[name]).__name__}")
     try:
+        if len(event["delta"]) % 4 or event["delta"].endswith("==="):
+            raise ValueError("not strict base64: padding")  # Python before 3.13 takes too much
         return base64.b64decode(event["delta"], validate=True)
     except KeyError:
         raise ValueError("an audio delta without `delta`") from None
@@ -91,12 +120,12 @@ def from_recordings(recordings: Iterable[Recording], limit: int | None = None) -
     cut = ""
     room = float("inf") if limit is None else limit
     for recording in recordings:
-        session = []
+        session: list[Frame] = []
         for _, source, data in recording:
             if source != "server":
                 continue
             room -= len(data)
-            if room < 0:
+            if room < 0 and (session or sessions):  # at least one frame
                 cut = f"{recording.name}:{recording.line}"
                 break
             try:
