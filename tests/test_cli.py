@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import deltaring
+from deltaring import kernel
 from tests.wire import audio_frame, frame, pcm
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
@@ -94,7 +95,8 @@ def test_info_json(example: Path, bad: Path) -> None:
 
 def test_info_without_recordings_prints_versions() -> None:
     versions = json.loads(run("info", "--json").stdout)
-    assert (versions["deltaring"], versions["kernel"]) == (deltaring.__version__, "pure")
+    assert (versions["deltaring"], versions["kernel"]) == (deltaring.__version__, kernel.NAME)
+    assert versions["simd"] == (kernel.simd() or "none")
     assert "pybase64" in run("info").stdout
 
 

@@ -1,13 +1,14 @@
-"""The fast path: what it takes, and that it proves what it takes."""
+"""The contract of the kernel, for both of its forms: what they take, and that they prove it."""
 
 import time
+from typing import Any
 
 import pytest
 
-import deltaring
 from deltaring import kernel
-from deltaring.kernel import Feed, spans_audio_delta
+from deltaring.kernel import FORMS
 from deltaring.pool import TrackPool
+from tests.kernels import needs_native
 from tests.test_ring import spy_on
 from tests.wire import (
     BETA,
@@ -26,8 +27,13 @@ from tests.wire import (
 
 
 @pytest.fixture
-def feed() -> Feed:
-    return Feed(TrackPool(240.0, None, None, False, 16))
+def pool() -> TrackPool:
+    return TrackPool(240.0, None, None, False, 16)
+
+
+@pytest.fixture(params=FORMS)
+def feed(request: pytest.FixtureRequest, pool: TrackPool) -> Any:
+    return FORMS[request.param](pool)
 
 
 @pytest.mark.parametrize("type", [GA, BETA])
@@ -35,7 +41,7 @@ def feed() -> Feed:
 @pytest.mark.parametrize("separators", [COMPACT, SPACED])
 @pytest.mark.parametrize("size", [300, 1_536, 12_000, 12_001])
 def test_known_forms_are_taken(
-    feed: Feed, type: str, layout: str, separators: tuple[str, str], size: int
+    feed: Any, type: str, layout: str, separators: tuple[str, str], size: int
 ) -> None:
     for number in range(3):
         data = pcm(size, number)
@@ -53,9 +59,19 @@ def test_known_forms_are_taken(
     assert feed.taken == 3
 
 
-@pytest.mark.parametrize("layout", OTHER_LAYOUTS)
-def test_other_layouts_are_left_to_the_slow_path(feed: Feed, layout: str) -> None:
-    assert feed.feed(audio_frame(pcm(300), layout=layout)) is None
+@needs_native
+@pytest.mark.parametrize("layout", [*KNOWN_LAYOUTS, *OTHER_LAYOUTS])
+@pytest.mark.parametrize("separators", [COMPACT, SPACED])
+def test_the_compiled_form_takes_keys_in_any_order(
+    pool: TrackPool, layout: str, separators: tuple[str, str]
+) -> None:
+    feed = FORMS["native"](pool)
+    for number in range(3):
+        raw = audio_frame(pcm(300), layout=layout, separators=separators, event_id=f"e_{number}")
+        event = feed.feed(raw)
+        assert event is not None
+        assert event.event_id == (f"e_{number}" if "event_id" in layout else "")
+        assert event.track.ring.read(150).tobytes() == pcm(300)
 
 
 @pytest.mark.parametrize(
@@ -71,27 +87,27 @@ def test_other_layouts_are_left_to_the_slow_path(feed: Feed, layout: str) -> Non
         "event_" + "x" * 99,
     ],
 )
-def test_any_ascii_id_is_taken_once_and_again(feed: Feed, event_id: str) -> None:
+def test_any_ascii_id_is_taken_once_and_again(feed: Any, event_id: str) -> None:
     for layout in (OPENAI, OPENAI, VOICE_LIVE, OPENAI):
         event = feed.feed(audio_frame(pcm(300), layout=layout, event_id=event_id))
         assert event is not None or (layout == VOICE_LIVE and len(event_id) > 90)
         assert event is None or event.event_id == event_id
 
 
-def test_what_is_refused_changes_nothing(feed: Feed) -> None:
+def test_what_is_refused_changes_nothing(feed: Any, pool: TrackPool) -> None:
     good = audio_frame(pcm(300))
     assert feed.feed(good) is not None
-    (track,) = feed._pool.tracks.values()
-    before = (track.ring.written, feed.taken, feed._pool.totals())
+    (track,) = pool.tracks.values()
+    before = (track.ring.written, feed.taken, pool.totals())
     for name, frame in hostile().items():
         if isinstance(frame, bytes) and name.startswith(("base64", "truncations", "escapes")):
             event = feed.feed(frame)
             if event is None:
-                assert (track.ring.written, feed.taken, feed._pool.totals()) == before, name
-            before = (track.ring.written, feed.taken, feed._pool.totals())
+                assert (track.ring.written, feed.taken, pool.totals()) == before, name
+            before = (track.ring.written, feed.taken, pool.totals())
 
 
-def test_a_closing_quote_is_not_the_opening_one(feed: Feed) -> None:
+def test_a_closing_quote_is_not_the_opening_one(feed: Any) -> None:
     # With a long header, a frame without a payload is long enough for the fast path.
     for layout in (OPENAI, XAI):
         good = audio_frame(b"", layout=layout, item_id="i" * 600)
@@ -99,14 +115,15 @@ def test_a_closing_quote_is_not_the_opening_one(feed: Feed) -> None:
         assert feed.feed(good.replace(b'"delta":""', b'"delta":"')) is None
 
 
-def test_a_proven_header_is_remembered_until_something_changes(feed: Feed) -> None:
+def test_a_proven_header_is_remembered_until_something_changes(feed: Any, pool: TrackPool) -> None:
     feed.feed(audio_frame(pcm(300)))
-    assert feed._pool.route is not None
-    feed._pool.response_done("resp_E4ySzvKWmfZzGYRJLuvPM")
-    assert feed._pool.route is None
+    assert pool.route is not None
+    pool.response_done("resp_E4ySzvKWmfZzGYRJLuvPM")
+    assert pool.route is None
 
 
-def test_data_is_stored_before_it_is_published(feed: Feed) -> None:
+def test_data_is_stored_before_it_is_published(pool: TrackPool) -> None:
+    feed = FORMS["pure"](pool)  # the compiled one runs no Python between the two
     event = feed.feed(audio_frame(pcm(300)))
     assert event is not None
     ring = event.track.ring
@@ -115,7 +132,7 @@ def test_data_is_stored_before_it_is_published(feed: Feed) -> None:
     assert (seen, ring.written) == ([150], 300)
 
 
-def test_interleaved_items_go_to_their_own_tracks(feed: Feed) -> None:
+def test_interleaved_items_go_to_their_own_tracks(feed: Any) -> None:
     for number in range(6):
         event = feed.feed(audio_frame(pcm(300), item_id=f"item_{number % 2}"))
         assert event is not None
@@ -123,7 +140,7 @@ def test_interleaved_items_go_to_their_own_tracks(feed: Feed) -> None:
         assert event.start == number // 2 * 150
 
 
-def test_an_index_is_part_of_the_proof(feed: Feed) -> None:
+def test_an_index_is_part_of_the_proof(feed: Any) -> None:
     for index in (0, 1, 0, 999_999_999):
         event = feed.feed(audio_frame(pcm(300), content_index=index, output_index=7))
         assert event is not None
@@ -133,7 +150,7 @@ def test_an_index_is_part_of_the_proof(feed: Feed) -> None:
         assert feed.feed(frame) is None
 
 
-def test_a_long_number_costs_no_time(feed: Feed) -> None:
+def test_a_long_number_costs_no_time(feed: Any) -> None:
     frame = audio_frame(pcm(300), layout=XAI).replace(b"642", b"9" * 3_000_000 + b"x")
     started = time.process_time()
     assert feed.feed(frame) is None
@@ -141,30 +158,5 @@ def test_a_long_number_costs_no_time(feed: Feed) -> None:
 
 
 def test_the_kernel_has_a_name() -> None:
-    assert kernel.NAME == "pure"
-
-
-# --- spans_audio_delta --------------------------------------------------------------------------
-
-
-def test_spans_says_where_a_frame_ends() -> None:
-    frame = audio_frame(pcm(300))
-    line = b'{"event":' + frame + b"}"
-    assert spans_audio_delta(frame, 0, len(frame))
-    assert spans_audio_delta(line, 9, len(line) - 1)
-    assert spans_audio_delta(bytearray(line), 9, len(line) - 1)
-    assert not spans_audio_delta(line, 9, len(line))
-    assert not spans_audio_delta(frame, 0, len(frame) - 1)
-
-
-@pytest.mark.parametrize("tail", [b',"x":1}', b'}{"a":"b"}', b',"event":{"a":"b"}}', b"]}", b" }"])
-def test_spans_refuses_what_goes_on(tail: bytes) -> None:
-    frame = audio_frame(pcm(300))[:-1] + tail
-    assert not spans_audio_delta(frame, 0, len(frame))
-
-
-def test_spans_leaves_base64_to_the_decoder() -> None:
-    frame = audio_frame("!" * 300)
-    assert spans_audio_delta(frame, 0, len(frame))
-    with pytest.raises(deltaring.InvalidAudio):
-        deltaring.Decoder().decode(frame)
+    assert kernel.NAME in FORMS
+    assert (kernel.simd() is None) == (kernel.NAME == "pure")

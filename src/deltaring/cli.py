@@ -232,6 +232,7 @@ def _print_versions(json: bool) -> None:
     versions = {
         "deltaring": deltaring.__version__,
         "kernel": kernel.NAME,
+        "simd": kernel.simd() or "none",
         "python": platform.python_version(),
         "msgspec": msgspec.__version__,
         "numpy": numpy.__version__,

@@ -12,8 +12,9 @@ timing, and one that is not installed is listed as absent. A contender is a clas
 `parse` makes an event of a frame: a mapping, or an object with attributes, that is readable until
 the next call. `receive` does so too, and puts the bytes of an audio delta into `self.out` (that is
 `out`, or a buffer of its own), from its start; the number that it returns says how many, and is 0
-for any other event. Bad base64 raises an error, whichever. Either method may be left out. A new
-object is made for each session.
+for any other event. Bad base64 raises an error, whichever, and so does a frame that is cut off.
+Either method may be left out. A new object is made for each session. Each answer is made anew: one
+that is remembered from an earlier call measures nothing.
 """
 
 import base64
@@ -24,7 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
 from typing import Annotated, Any, TypeAlias, get_args
 
 import msgspec
@@ -34,7 +35,7 @@ from msgspec import Struct
 
 import deltaring
 from deltaring import kernel
-from deltaring.audio import INT16
+from deltaring.audio import INT16, MIN_RATE
 from deltaring.errors import BenchError
 from deltaring.frame import decode_known
 from deltaring.ring import AudioRing
@@ -44,6 +45,7 @@ from deltaring.workload import AUDIO_TYPES
 Received: TypeAlias = tuple[object, int]
 Codec: TypeAlias = Callable[[Any, None, bool], bytes]
 Parse: TypeAlias = Callable[[bytes], Any]
+Decode: TypeAlias = Callable[[bytes], Any]
 
 PARSE, AUDIO, SESSION = TASKS = "parse", "audio", "session"
 RECEIVE = AUDIO, SESSION
@@ -84,23 +86,23 @@ def from_file(path: Path) -> list[Contender]:
     try:
         module = _module(path)
     except ModuleNotFoundError as error:
-        return [Contender(path.stem, TASKS, None, str(error))]
+        return [Contender(f"{path.stem} (file)", TASKS, None, str(error))]
     except BenchError:
         raise
-    except Exception as error:  # it is somebody's program: whatever it raises is told
+    except (Exception, SystemExit) as error:  # it is somebody's program: whatever it does is told
         raise BenchError(f"{path}: {type(error).__name__}: {error}{_line(error, path)}") from error
     classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     ]
-    found = [_from_class(value) for value in classes if isinstance(getattr(value, "name", 0), str)]
+    found = [_from_class(value, path) for value in classes if "name" in vars(value)]
     if not found:
         raise BenchError(f"{path}: no class with a `name`, and `parse` or `receive`")
     return found
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Where in that file the error arose."""
     lines = [
         it.lineno for it in traceback.extract_tb(error.__traceback__) if it.filename == str(path)
@@ -114,33 +116,51 @@ def _module(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise BenchError(f"{path}: no Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # as for a program: its helpers lie beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
-def _from_class(made: Any) -> Contender:
+def _from_class(made: Any, path: Path) -> Contender:
+    where = f"{path}: class {made.__name__}"
+    if not isinstance(made.name, str) or not made.name.isprintable() or not made.name:
+        raise BenchError(f"{where}: its name is no line of text: {made.name!r}")
     tasks = (PARSE,) * hasattr(made, "parse") + RECEIVE * hasattr(made, "receive")
     if not tasks:
-        raise BenchError(f"{made.name}: has neither `parse` nor `receive`")
+        raise BenchError(f"{where}: has neither `parse` nor `receive`")
     return Contender(made.name, tasks, made)
 
 
 # --- deltaring ------------------------------------------------------------------------------
 
 
-def _decoder(fast_path: bool = True) -> deltaring.Decoder:
-    # G.711 stays bytes here, as it does with all others. Recordings without their "done" events
-    # leave more tracks open than a live connection does.
-    return deltaring.Decoder(keep_g711=True, max_tracks=1_024, fast_path=fast_path)
+def _decode(out: memoryview, form: str = kernel.NAME, *, fast_path: bool = True) -> Decode:
+    """Return `Decoder.decode` of a decoder with that form of the kernel."""
+    # G.711 stays bytes here, as it does with all others. Frames without their "done" events leave
+    # more tracks open than a live connection does, so there may be many, and each ring is only as
+    # long as the longest delta: it is emptied after each.
+    seconds = len(out) / MIN_RATE
+    decoder = deltaring.Decoder(
+        seconds=seconds, keep_g711=True, max_tracks=16_384, fast_path=fast_path
+    )
+    if form == kernel.NAME:
+        return decoder.decode
+    decoder._kernel = kernel.FORMS[form](decoder._pool)
+    decoder._feed = decoder._kernel.feed
+    # Without what the compiled kernel puts before it.
+    return MethodType(deltaring.Decoder.decode.__wrapped__, decoder)  # type: ignore[attr-defined]
 
 
 class _Deltaring:
     """`Decoder.decode` into the ring, and from there into an array: all that a listener does."""
 
-    def __init__(self, out: memoryview, fast_path: bool = True) -> None:
+    def __init__(self, out: memoryview, **kernel: Any) -> None:
         self.out = out
         self.int16, self.uint8 = np.frombuffer(out, INT16), np.frombuffer(out, np.uint8)
-        self.decode = _decoder(fast_path).decode
+        self.decode = _decode(out, **kernel)
 
     def receive(self, frame: bytes) -> Received:
         event = self.decode(frame)
@@ -155,30 +175,30 @@ class _Deltaring:
 class _LeftInRing:
     """`Decoder.decode` alone: the samples wait in the ring, where a callback reads them."""
 
-    def __init__(self, out: memoryview) -> None:
-        self.decode = _decoder().decode
+    def __init__(self, out: memoryview, **kernel: Any) -> None:
+        self.decode = _decode(out, **kernel)
         self.ring = AudioRing(0)
-
-    @property
-    def out(self) -> memoryview:
-        """What waits in the ring: asked for by the check, not while timing."""
-        return self.ring.read(self.ring.readable).data.cast("B")
+        self.out = self.ring._buffer
 
     def receive(self, frame: bytes) -> Received:
         self.ring.clear()  # in place of the callback
         event = self.decode(frame)
         if type(event) is not AudioDelta:
             return event, 0
-        self.ring = ring = event.track.ring
+        ring = event.track.ring
+        if ring is not self.ring:
+            self.ring = ring
+            self.out = ring._buffer  # an empty ring starts at the beginning of its memory
         count = event.stop - event.start
         return event, 2 * count if ring.dtype is INT16 else count
 
 
 def _deltaring() -> Iterator[Contender]:
-    name = f"deltaring {kernel.NAME}"
     yield Contender("deltaring", (PARSE,), _parsing(deltaring.decode))
-    yield Contender(name, RECEIVE, _Deltaring)
-    yield Contender(f"{name}, left in its ring", RECEIVE, _LeftInRing)
+    for form in kernel.FORMS:
+        name = f"deltaring {form}"
+        yield Contender(name, RECEIVE, partial(_Deltaring, form=form))
+        yield Contender(f"{name}, left in its ring", RECEIVE, partial(_LeftInRing, form=form))
     yield Contender("deltaring, fast path off", RECEIVE, partial(_Deltaring, fast_path=False))
 
 
@@ -189,10 +209,11 @@ def _parsers() -> Iterator[Contender]:
     for name, load in _PARSERS.items():
         try:
             parse, receiver = load()
-        except (ImportError, RuntimeError) as error:  # pysimdjson turns the one into the other
-            yield Contender(name, (PARSE,), None, str(error))
+        except Exception as error:  # noqa: BLE001 - not there, or of a shape that is not known here
+            why = str(error) if isinstance(error, ImportError) else repr(error)
+            yield Contender(name, (PARSE,), None, why)
             for codec in _CODECS:
-                yield Contender(f"{name} + {codec}", RECEIVE, None, str(error))
+                yield Contender(f"{name} + {codec}", RECEIVE, None, why)
             continue
         yield Contender(name, (PARSE,), _parsing(parse))
         for codec, decode in _CODECS.items():
@@ -284,7 +305,7 @@ def _msgspec_typed() -> tuple[Parse, Callable[[Codec], type]]:
 
 
 def _simdjson() -> tuple[Parse, Callable[[Codec], type]]:
-    """One parser for all frames; `receive` builds no dict, which is its strength."""
+    """One parser for all frames. `receive` builds no dict: it looks fields up in the text."""
     parse = importlib.import_module("simdjson").Parser().parse
     return lambda frame: parse(frame, True), _mapping(parse)
 
@@ -366,7 +387,7 @@ def _floors() -> Iterator[Contender]:
     name = "hashcodecs b64decode_into"
     try:
         decode_into = importlib.import_module("hashcodecs").b64decode_into
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         yield Contender(name, (AUDIO,), None, str(error), floor=True)
         return
 

@@ -38,7 +38,7 @@ from deltaring.frame import (
     read_ids,
     too_large,
 )
-from deltaring.kernel import Feed
+from deltaring.kernel import Feed, entry
 from deltaring.pool import TrackPool
 from deltaring.track import AudioDelta, Key, Track
 
@@ -196,7 +196,7 @@ class Decoder:
             if size > self._short:
                 if size > self._max_frame:
                     raise too_large(size, self._max_frame)
-                audio = self._feed(frame)
+                audio: AudioDelta | None = self._feed(frame)
                 if audio is not None:
                     return audio
                 check_depth(frame)
@@ -267,6 +267,10 @@ _HANDLERS: Final[dict[type, Callable[[Decoder, Any], Any]]] = {
     SessionCreated: Decoder._session_created,
     SessionUpdated: Decoder._session_updated,
 }
+
+Decoder.decode = entry(  # type: ignore[method-assign]
+    Decoder.decode, Decoder, decode_known, _HANDLERS
+)
 
 
 def _kept(frame: Frame, error: FrameError) -> InvalidEvent:

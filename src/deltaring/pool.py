@@ -85,6 +85,28 @@ def _id_characters(track: Track) -> int:
 class TrackPool:
     """Finds the track of an audio delta, opens and closes tracks, settles their formats."""
 
+    __slots__ = (
+        "_current",
+        "_forgotten_bytes",
+        "_forgotten_dropped",
+        "_forgotten_late",
+        "_free",
+        "_history",
+        "_holders",
+        "_keep_g711",
+        "_latest_format",
+        "_max_tracks",
+        "_own_format",
+        "_response_formats",
+        "_sample_rate",
+        "_seconds",
+        "_serials",
+        "_session_format",
+        "_starved",
+        "route",
+        "tracks",
+    )
+
     def __init__(
         self,
         seconds: float,
@@ -102,8 +124,9 @@ class TrackPool:
         self._response_formats: OrderedDict[str, AudioFormat] = OrderedDict()
         self._latest_format: AudioFormat | None = None  # for deltas that name no response
         self.tracks: dict[Key, Track] = {}
-        self.route: Route | None = None
-        """Where the last proven header leads; gone whenever that may have changed."""
+        self.route: Any = None
+        """What the kernel remembers of where frames lead (pure: a Route); gone whenever that may
+        have changed."""
         self._current: dict[Key, Track] = {}  # where a delta goes; `tracks` holds closed keys too
         self._holders: dict[int, Track] = {}  # the tracks that have memory, by serial
         self._history = _TrackList(HISTORY)  # those that gave it back

@@ -23,8 +23,8 @@ from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
 from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
-from deltaring.kernel import spans_audio_delta
 from deltaring.lines import Line, Source, read_lines
+from deltaring.pure import spans_audio_delta
 
 MAX_PROBLEMS = 1_000
 """Problems of one recording that are kept; further ones are only counted."""

@@ -63,6 +63,8 @@ class Track:
         "_format",
         "_late",
         "_plain",
+        "_table",
+        "_wide",
         "done",
         "key",
         "overrun",
@@ -82,6 +84,9 @@ class Track:
         self._format = format
         self._carry = b""
         self._late = 0
+        # What the compiled kernel needs of the format: a sample has two bytes; G.711's table.
+        self._wide = format.bytes_per_sample == 2
+        self._table = None if format.table is None else format.table.tobytes()
         self._update_plain()
 
     @property
@@ -154,12 +159,7 @@ class Track:
         return AudioDelta(type, event_id, self, output_index, start, start + count, dropped)
 
     def _update_plain(self) -> None:
-        self._plain = (
-            self._format.bytes_per_sample == 2
-            and not self._carry
-            and not self.done
-            and not self.overrun
-        )
+        self._plain = self._wide and not self._carry and not self.done and not self.overrun
 
     def _close(self) -> None:
         self.done = True
