@@ -10,8 +10,19 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 WANTED = os.environ.get("DELTARING_BUILD_KERNEL", "")
-SOURCES = ["base64", "base64_x86", "base64_neon", "entry", "feed", "header", "module", "sink"]
-HEADERS = ["base64", "entry", "feed", "header", "sink"]
+SOURCES = [
+    "base64",
+    "base64_x86",
+    "base64_neon",
+    "entry",
+    "feed",
+    "header",
+    "method",
+    "module",
+    "reader",
+    "sink",
+]
+HEADERS = ["base64", "entry", "feed", "header", "method", "reader", "sink"]
 
 
 class OptionalBuild(build_ext):

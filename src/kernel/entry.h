@@ -1,10 +1,11 @@
-/* Entry: a method that tries the fast path before it calls the Python one. */
+/* Decoder.decode: the fast path, and short text, before the method in Python. */
 
 #ifndef DELTARING_ENTRY_H
 #define DELTARING_ENTRY_H
 
-#include "feed.h"
+#include "method.h"
 
-extern PyTypeObject Entry_Type;
+/* decode_method(python, owner, typed, handlers) */
+PyObject *decode_method(PyObject *module, PyObject *args);
 
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <structmember.h>
 
+#include "method.h"
 #include "sink.h"
 
 /* Payloads from here on are decoded without the interpreter lock: 1 MiB takes 25 us and more, which
@@ -32,18 +33,6 @@ static struct {
 } bound;
 
 static PyObject *beta_name, *ga_name, *name_track;
-
-Py_ssize_t slot_offset(PyObject *type, const char *name)
-{
-    PyObject *slot = PyType_Check(type) ? PyObject_GetAttrString(type, name) : NULL;
-    Py_ssize_t offset = -1;
-    if (slot && Py_IS_TYPE(slot, &PyMemberDescr_Type))
-        offset = ((PyMemberDescrObject *)slot)->d_member->offset;
-    else if (!PyErr_Occurred())
-        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, name);
-    Py_XDECREF(slot);
-    return offset;
-}
 
 int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event)
 {
@@ -76,24 +65,7 @@ int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event)
     return 0;
 }
 
-/* --- slots ------------------------------------------------------------------------------------ */
-
-static int read_count(PyObject *object, Py_ssize_t offset, long long *count)
-{
-    PyObject *value = SLOT(object, offset);
-    if (!value || !PyLong_CheckExact(value))
-        return 0;
-    int overflow;
-    *count = PyLong_AsLongLongAndOverflow(value, &overflow);
-    return !overflow && *count >= 0;
-}
-
-static void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value)
-{
-    PyObject *old = SLOT(object, offset);
-    SLOT(object, offset) = Py_NewRef(value);
-    Py_XDECREF(old);
-}
+/* --- text ------------------------------------------------------------------------------------- */
 
 static int is_text(PyObject *text, span bytes)
 {
@@ -239,7 +211,7 @@ static size_t decoded_size(span payload)
 /* Whether a payload is base64. Known before a track is opened for it. */
 static int is_base64(span payload)
 {
-    plan nowhere = {.to = {.room = {0, 0}}};
+    plan nowhere = {.carried = 0}; /* no room in either piece */
     uint8_t last[3];
     return decode(&nowhere, payload, last) >= 0;
 }

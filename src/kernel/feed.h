@@ -28,9 +28,4 @@ PyObject *feed_bytes(Feed *self, PyObject *frame);
 /* Remember the classes whose instances feed_bytes works on. Return 0, or -1 with an error set. */
 int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event);
 
-/* Where instances of a class with __slots__ keep that one; -1 with an error set if they don't. */
-Py_ssize_t slot_offset(PyObject *type, const char *name);
-
-#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
-
 #endif

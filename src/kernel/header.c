@@ -194,8 +194,7 @@ static void move(audio_delta *found, const uint8_t *from, const uint8_t *to)
 {
     span *ids[] = {&found->event_id, &found->response_id, &found->item_id};
     for (int i = 0; i < 3; i++)
-        if (ids[i]->start)
-            ids[i]->start = to + (ids[i]->start - from);
+        ids[i]->start = to + (ids[i]->start - from);
 }
 
 /* Keep what stands before the payload, if the event_id is there: it is what differs. */
@@ -252,7 +251,8 @@ int recognise(const uint8_t *frame, size_t size, audio_delta *found, header_memo
         seen = memo->seen;
         c.at += memo->size;
     } else {
-        memset(found, 0, sizeof *found);
+        *found = (audio_delta){.event_id = {frame, 0}, .response_id = {frame, 0},
+                               .item_id = {frame, 0}, .payload = {frame, 0}};
         if (!take(&c, '{') || !take_key(&c, 1, &key))
             return 0;
     }

@@ -4,6 +4,7 @@
 
 #include "entry.h"
 #include "feed.h"
+#include "reader.h"
 
 static PyObject *bind(PyObject *module, PyObject *args)
 {
@@ -49,6 +50,10 @@ static PyObject *use_simd(PyObject *module, PyObject *name)
 static PyMethodDef methods[] = {
     {"bind", bind, METH_VARARGS,
      "bind(TrackPool, Track, AudioRing, AudioDelta)\n--\n\nSay whose slots feed() works on."},
+    {"decode_method", decode_method, METH_VARARGS,
+     "decode_method(python, owner, typed, handlers)\n--\n\nWhat is tried before Decoder.decode."},
+    {"read_into_method", read_into_method, METH_VARARGS,
+     "read_into_method(python, owner, int16, uint8)\n--\n\nThe same for AudioRing.read_into."},
     {"simd_paths", simd_paths, METH_NOARGS,
      "simd_paths()\n--\n\nThe base64 paths that this processor can run, the fastest first."},
     {"simd", simd, METH_NOARGS, "simd()\n--\n\nThe base64 path in use."},
@@ -68,12 +73,10 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__kernel(void)
 {
     base64_in_use = *base64_paths();
-    if (PyType_Ready(&Feed_Type) || PyType_Ready(&Entry_Type))
+    if (PyType_Ready(&Feed_Type) || PyType_Ready(&Method_Type))
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module
-        && (PyModule_AddObjectRef(module, "Feed", (PyObject *)&Feed_Type)
-            || PyModule_AddObjectRef(module, "Entry", (PyObject *)&Entry_Type)))
+    if (module && PyModule_AddObjectRef(module, "Feed", (PyObject *)&Feed_Type))
         Py_CLEAR(module);
     return module;
 }
