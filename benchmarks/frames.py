@@ -83,6 +83,29 @@ EVENTS = {
         f'"output_modalities":["audio"],"max_output_tokens":"inf",{_AUDIO},"usage":{_USAGE},'
         '"metadata":null}}'
     ).encode(),
+    "input_audio_buffer.speech_stopped": (
+        b'{"type":"input_audio_buffer.speech_stopped","event_id":"event_E4ySz1rMwzXYcEvZU9bxa",'
+        b'"audio_end_ms":3008,"item_id":"item_E4ySyG6RNy8D0s5RY4wHG"}'
+    ),
+    "response.function_call_arguments.delta": (
+        b'{"type":"response.function_call_arguments.delta","event_id":"event_E4yT3uYfBqOaX3bJvwvQd",'
+        b'"response_id":"resp_E4yT2f6ZB1tpqSGMOnFVz","item_id":"item_E4yT2Zo4nWvIYeqVxqkfd",'
+        b'"output_index":0,"call_id":"call_rXb6PEb7rW5G3WVr","delta":"{\\"ci","obfuscation":"d8wPq"}'
+    ),
+    "conversation.item.input_audio_transcription.delta": (
+        b'{"type":"conversation.item.input_audio_transcription.delta",'
+        b'"event_id":"event_E4ySzuNTIuKo3ZPQFYIhe","item_id":"item_E4ySyG6RNy8D0s5RY4wHG",'
+        b'"content_index":0,"delta":" weather","obfuscation":"Qx2Jt9"}'
+    ),
+    "error": (
+        b'{"type":"error","event_id":"event_E4yT5fF1HVbwYqPOZbKxe","error":'
+        b'{"type":"invalid_request_error","code":"response_cancel_not_active",'
+        b'"message":"Cancellation failed: no active response found","param":null,"event_id":null}}'
+    ),
+    "rate_limits.updated": (
+        b'{"type":"rate_limits.updated","event_id":"event_E4yT0zFmo7Ry2X7ZC5bqH","rate_limits":'
+        b'[{"name":"tokens","limit":800000,"remaining":795000,"reset_seconds":0.375}]}'
+    ),
     "unknown": b'{"type":"ping","event_id":"c63c9f6c-c969-4ba4","timestamp":1785214080296}',
 }
 """One frame of a kind, as OpenAI's GA servers send them (and xAI's ping)."""

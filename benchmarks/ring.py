@@ -22,6 +22,10 @@ class Ring:
         if wrap:
             self.ring.write(self.samples[:1])
 
+    def time_write_clear(self, wrap: bool) -> None:
+        self.ring.write(self.samples)
+        self.ring.advance(COUNT)
+
     def time_write_read_into(self, wrap: bool) -> None:
         self.ring.write(self.samples)
         self.ring.read_into(self.out)
