@@ -49,22 +49,66 @@ static PyObject *decode_text(Method *self, PyObject *decoder, PyObject *frame)
     return event;
 }
 
+/* The bytes of a frame where they lie. A buffer is held until it is given back. */
+typedef struct {
+    const uint8_t *text;
+    Py_ssize_t size;
+    Py_buffer buffer; /* .obj is NULL where there is nothing to give back */
+} borrowed;
+
+static int borrow_buffer(PyObject *frame, borrowed *from)
+{
+    if (PyObject_GetBuffer(frame, &from->buffer, PyBUF_SIMPLE)) {
+        PyErr_Clear();
+        return 0;
+    }
+    from->text = from->buffer.buf;
+    from->size = from->buffer.len;
+    /* Without the lock, others could change what is read: Python makes a copy of that. */
+    return from->size < UNLOCKED_FROM || from->buffer.readonly;
+}
+
+/* Return 0 for a frame whose bytes have to be made first, and for what is none. */
+static int borrow(PyObject *frame, borrowed *from)
+{
+    from->buffer.obj = NULL;
+    if (PyBytes_CheckExact(frame)) {
+        from->text = (const uint8_t *)PyBytes_AS_STRING(frame);
+        from->size = PyBytes_GET_SIZE(frame);
+        return 1;
+    }
+    if (PyUnicode_CheckExact(frame) && PyUnicode_IS_COMPACT_ASCII(frame)) {
+        from->text = PyUnicode_1BYTE_DATA(frame);
+        from->size = PyUnicode_GET_LENGTH(frame);
+        return 1;
+    }
+    return (PyMemoryView_Check(frame) || PyByteArray_CheckExact(frame))
+           && borrow_buffer(frame, from);
+}
+
+static PyObject *decode_borrowed(Method *self, PyObject *decoder, PyObject *frame,
+                                 const borrowed *from)
+{
+    long long longest, shortest;
+    if (!read_count(decoder, self->slots[MAX_FRAME], &longest) || from->size > longest
+        || !read_count(decoder, self->slots[SHORT], &shortest))
+        return NULL;
+    if (from->size <= shortest)
+        return decode_text(self, decoder, frame);
+    Feed *feed = feed_of(decoder, self->slots[FEED]);
+    PyObject *event = feed ? feed_text(feed, from->text, from->size) : NULL;
+    if (event == Py_None)
+        Py_CLEAR(event);
+    return event;
+}
+
 /* The event; NULL without an error set where the Python method has to do it. */
 static PyObject *decode_quickly(Method *self, PyObject *decoder, PyObject *frame)
 {
-    long long size, longest, shortest;
-    if (!PyBytes_CheckExact(frame))
-        return NULL;
-    size = PyBytes_GET_SIZE(frame);
-    if (!read_count(decoder, self->slots[MAX_FRAME], &longest) || size > longest
-        || !read_count(decoder, self->slots[SHORT], &shortest))
-        return NULL;
-    if (size <= shortest)
-        return decode_text(self, decoder, frame);
-    Feed *feed = feed_of(decoder, self->slots[FEED]);
-    PyObject *event = feed ? feed_bytes(feed, frame) : NULL;
-    if (event == Py_None)
-        Py_CLEAR(event);
+    borrowed from;
+    PyObject *event = borrow(frame, &from) ? decode_borrowed(self, decoder, frame, &from) : NULL;
+    if (from.buffer.obj)
+        PyBuffer_Release(&from.buffer);
     return event;
 }
 

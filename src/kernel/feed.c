@@ -16,11 +16,6 @@
 #include "method.h"
 #include "sink.h"
 
-/* Payloads from here on are decoded without the interpreter lock: 1 MiB takes 25 us and more, which
- * other threads can use. Below, giving the lock away and getting it back would cost more than
- * decoding, and beside a busy thread 5 ms (benchmarks/latency.py). */
-#define UNLOCKED_FROM (1 << 20)
-
 base64_path base64_in_use;
 
 static struct {
@@ -348,12 +343,10 @@ static PyObject *feed_track(Feed *self, const audio_delta *found, PyObject *trac
     return event;
 }
 
-PyObject *feed_bytes(Feed *self, PyObject *frame)
+PyObject *feed_text(Feed *self, const uint8_t *text, Py_ssize_t size)
 {
     audio_delta found;
-    const uint8_t *text = (const uint8_t *)PyBytes_AS_STRING(frame);
-    if (!recognise(text, (size_t)PyBytes_GET_SIZE(frame), &found, &self->memo)
-        || found.payload.size % 4)
+    if (!recognise(text, (size_t)size, &found, &self->memo) || found.payload.size % 4)
         Py_RETURN_NONE;
     PyObject *track = find_track(self, &found);
     if (!track && PyErr_Occurred())
@@ -373,7 +366,8 @@ static PyObject *feed_feed(PyObject *self, PyObject *frame)
         PyErr_Format(PyExc_TypeError, "a frame must be bytes, not %.100s", Py_TYPE(frame)->tp_name);
         return NULL;
     }
-    return feed_bytes((Feed *)self, frame);
+    return feed_text((Feed *)self, (const uint8_t *)PyBytes_AS_STRING(frame),
+                     PyBytes_GET_SIZE(frame));
 }
 
 static PyObject *feed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
