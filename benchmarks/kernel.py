@@ -1,6 +1,6 @@
 """Both forms of the kernel beside typed msgspec, json, and base64 alone; one size at a time.
 
-    pip install ".[bench]" && python benchmarks/kernel.py
+    pip install ".[bench]" && python -m benchmarks.kernel
 
 One run, the same frames, every way in turns; medians of the rounds in nanoseconds, and how many
 times as fast (or slow) the native form is. `ring.clear()` stands for the listener.

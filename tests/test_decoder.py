@@ -120,6 +120,17 @@ def test_keep_gives_an_invalid_event(raw: bytes, type: str, event_id: str, error
     assert str(event.error) == str(caught.value)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_an_audio_delta_may_be_too_large(way: str) -> None:
+    raw = audio_frame(pcm(600))
+    decoder = decoder_of(way, max_frame=len(raw) - 1)
+    for kind in KINDS:
+        with pytest.raises(deltaring.FrameTooLarge):
+            decoder.decode(kind(raw))
+    assert not decoder.tracks
+    assert decoder_of(way, max_frame=len(raw)).decode(raw).type == GA  # type: ignore[union-attr]
+
+
 def test_keep_takes_what_cannot_be_encoded_and_what_is_too_large() -> None:
     decoder = Decoder(on_invalid="keep", max_frame=500)
     event = decoder.decode('{"type":"\ud800"}')

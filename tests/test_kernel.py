@@ -107,6 +107,22 @@ def test_what_is_refused_changes_nothing(feed: Any, pool: TrackPool) -> None:
             before = (track.ring.written, feed.taken, pool.totals())
 
 
+def test_bad_base64_opens_no_track(feed: Any, pool: TrackPool) -> None:
+    for item in ("item_1", "item_2"):
+        assert feed.feed(audio_frame("AAA*" * 100, item_id=item)) is None
+        assert not pool.tracks
+    assert feed.feed(audio_frame(pcm(300))) is not None
+    assert feed.feed(audio_frame("AAA*" * 100, item_id="item_3")) is None
+    assert len(pool.tracks) == 1
+
+
+@pytest.mark.parametrize("key", ["type", "delta"])
+def test_without_its_type_or_delta_nothing_is_taken(feed: Any, key: str) -> None:
+    keys = " ".join(name for name in OPENAI.split() if name != key)
+    for item in ("item_1", "i" * 600):
+        assert feed.feed(audio_frame(pcm(300), layout=keys, item_id=item)) is None
+
+
 def test_a_closing_quote_is_not_the_opening_one(feed: Any) -> None:
     # With a long header, a frame without a payload is long enough for the fast path.
     for layout in (OPENAI, XAI):
