@@ -1,11 +1,14 @@
 """The compiled kernel itself: every SIMD path, every length, every byte; memory to its last byte."""
 
+import array
 import gc
 import itertools
 import random
 import subprocess
 import sys
+import threading
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -211,6 +214,82 @@ def test_a_read_only_ring_is_left_alone() -> None:
     assert decoder._feed(around(b64encode(pcm(300)))) is None
 
 
+def test_memory_in_other_pieces_is_left_alone() -> None:
+    decoder = decoder_of("native")
+    ring = decoder._feed(around(b64encode(pcm(300)))).track.ring
+    whole, out = ring._buffer, np.zeros(9, np.int16)
+    for other in (whole[::-1], whole[::2], whole.cast("h"), memoryview(bytes(9))):
+        ring._buffer = other
+        assert decoder._feed(around(b64encode(pcm(300)))) is None
+    ring._buffer = memoryview(bytearray(ring.capacity * 2))
+    ring._buffer.release()
+    assert decoder._feed(around(b64encode(pcm(300)))) is None
+    assert ring.read_into(out) == 9  # by Python, from the array
+    assert out.tobytes() == pcm(300)[:18]
+
+
+@pytest.mark.parametrize(
+    ("slot", "value"),
+    [
+        ("_wide", False), ("_wide", 5), ("_table", bytes(512)), ("_table", bytes(9)), ("done", 0),
+        ("overrun", None), ("_plain", "x"), ("_late", -1), ("_late", "x"), ("_carry", b"xy"),
+        ("_carry", "x"), ("ring", None), ("key", ("r", "i", 1 << 80)),
+    ],
+)  # fmt: skip
+def test_a_track_that_was_tampered_with_is_left_alone(slot: str, value: object) -> None:
+    decoder = decoder_of("native")
+    event = decoder._feed(around(b64encode(pcm(300))))
+    track, ring = event.track, event.track.ring
+    setattr(track, slot, value)
+    answer = decoder._feed(around(b64encode(pcm(300))))
+    if (slot, value) == ("_wide", False) or slot == "key":  # bytes as they come; another track
+        assert answer is not None
+    else:
+        assert answer is None
+        assert (ring.written, decoder._kernel.taken) == (150, 1)
+
+
+def test_without_memory_for_the_event_nothing_is_published() -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="needs CPython's own test module")
+    for overrun in (False, True):
+        for failing in range(1, 12):
+            decoder = decoder_of("native", seconds=0.02, format="pcm16")
+            ring = decoder._feed(around(b64encode(pcm(300)))).track.ring
+            frame = around(b64encode(pcm(901 if overrun else 301)))
+            testcapi.set_nomemory(failing, failing + 1)
+            try:
+                event = decoder._feed(frame)
+            except MemoryError:
+                event = None
+            finally:
+                testcapi.remove_mem_hooks()
+            (track,) = decoder.tracks.values()
+            received = 2 * (ring.written + ring.dropped) + track.pending
+            assert received == (300 if event is None else 300 + (901 if overrun else 301))
+            assert track.overrun == (event is not None and overrun)
+
+
+def test_another_thread_may_do_what_it_likes_while_a_long_payload_is_decoded() -> None:
+    decoder, stop = decoder_of("native", seconds=400.0), threading.Event()
+    long = around(b64encode(pcm(6_000_000)))
+    track = decoder._feed(around(b64encode(pcm(300)))).track
+
+    def meddle() -> None:
+        while not stop.is_set():
+            ring = AudioRing(10_000_000)
+            ring.written = ring.consumed = track.ring.written
+            track.ring = ring
+
+    thread = threading.Thread(target=meddle)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert decoder._feed(long) is not None
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_feed_takes_bytes_and_a_pool_only() -> None:
     decoder = decoder_of("native")
     for frame in ("x", bytearray(9), None):
@@ -231,6 +310,8 @@ def test_decode_of_another_object_is_an_error_and_no_crash() -> None:
 def test_methods_look_like_those_of_python() -> None:
     assert (deltaring.Decoder.decode.__doc__ or "").startswith("Decode one frame")
     assert deltaring.Decoder.decode.__name__ == "decode"
+    decoder = deltaring.Decoder()
+    assert weakref.WeakMethod(decoder.decode)() == decoder.decode
     assert deltaring.Decoder().decode.__self__.tracks == {}  # type: ignore[attr-defined]
 
     class Mine(deltaring.Decoder):
@@ -264,6 +345,8 @@ def test_read_into_does_what_its_python_form_does(dtype: np.dtype[Any]) -> None:
         (np.zeros(9, np.float16), TypeError),
         (np.zeros((3, 3), np.int16), ValueError),
         (bytearray(9), AttributeError),
+        (array.array("h", bytes(18)), AttributeError),
+        (memoryview(bytearray(18)).cast("h"), AttributeError),
     ],
 )
 def test_read_into_refuses_what_its_python_form_refuses(out: Any, error: type) -> None:
@@ -355,6 +438,15 @@ for path in kernel._native.simd_paths():
             assert event.stop == size // 2 and event.dropped == 0
             assert event.track.ring._memory is end
             assert event.track.ring.read(size).tobytes() == pcm(size)[: size & ~1]
+            frame = None
+    for size in range(700):  # the path itself, whose last store may be a whole vector
+        text = area
+        start_of_text, start_of_out = room - 4 * size, memory_room - 3 * size
+        area[start_of_text:room] = b64encode(pcm(3 * size))
+        view, out = memoryview(area)[start_of_text:room], memoryview(memory)[start_of_out:memory_room]
+        assert kernel._native.decode_quads(view, out)
+        assert out.tobytes() == pcm(3 * size)
+        view.release(), out.release()
 print("done")
 """
 

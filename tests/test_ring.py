@@ -173,6 +173,20 @@ def test_data_is_stored_before_it_is_published() -> None:
     assert ring.read(9).tolist() == [3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    "memory",
+    [
+        np.zeros(8, np.uint8)[::-1],
+        np.zeros(16, np.uint8)[::2],
+        np.zeros((2, 4), np.uint8),
+        np.zeros(4, np.int16),
+    ],
+)
+def test_memory_in_other_pieces_is_refused(memory: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="contiguous array of uint8"):
+        AudioRing(4, memory=memory)
+
+
 def test_room_is_given_back_after_the_copy() -> None:
     ring = AudioRing(4)
     seen = []

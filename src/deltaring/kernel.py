@@ -14,6 +14,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+import numpy as np
+
 from deltaring import pure
 from deltaring.audio import INT16, UINT8
 from deltaring.pool import TrackPool
@@ -45,7 +47,7 @@ NAME = "pure" if _native is None else "native"
 if _native is not None:
     _native.bind(TrackPool, Track, AudioRing, AudioDelta)
     AudioRing.read_into = _native.read_into_method(  # type: ignore[method-assign]
-        AudioRing.read_into, AudioRing, INT16, UINT8
+        AudioRing.read_into, AudioRing, INT16, UINT8, np.ndarray
     )
 
 FORMS: dict[str, Any] = {"pure": pure.Feed}

@@ -74,6 +74,10 @@ class AudioRing:
         self._itemsize = self.dtype.itemsize
         if capacity < 0:
             raise ValueError(f"capacity must not be negative, got {capacity}")
+        if memory is not None and not (
+            memory.dtype == np.uint8 and memory.ndim == 1 and memory.flags.c_contiguous
+        ):
+            raise ValueError("memory must be a contiguous array of uint8 in one dimension")
         if memory is None:
             memory = np.empty(capacity * self._itemsize, np.uint8)
         self.written = self.consumed = self.dropped = self._origin = 0

@@ -19,32 +19,23 @@ static Feed *feed_of(PyObject *decoder, Py_ssize_t offset)
     return self && Py_IS_TYPE(self, &Feed_Type) ? (Feed *)self : NULL;
 }
 
-/* What an event means for the tracks: a new reference to the event that it becomes. */
-static PyObject *handle(Method *self, PyObject *decoder, PyObject *event)
-{
-    PyObject *handler = PyDict_GetItemWithError(self->objects[HANDLERS], (PyObject *)Py_TYPE(event));
-    if (handler) {
-        PyObject *args[] = {decoder, event};
-        return PyObject_Vectorcall(handler, args, 2, NULL);
-    }
-    return PyErr_Occurred() ? NULL : Py_NewRef(event);
-}
-
-/* A short frame by the typed decoder: the event; NULL without an error where that is not enough. */
+/* A short frame by the typed decoder: the event; NULL without an error where there is more to do. */
 static PyObject *decode_text(Method *self, PyObject *decoder, PyObject *frame)
 {
     long long slow;
-    PyObject *count = NULL, *event = NULL;
-    PyObject *plain = PyObject_CallOneArg(self->objects[TYPED], frame);
-    if (plain && read_count(decoder, self->slots[SLOW], &slow) && (count = PyLong_FromLongLong(slow + 1)))
-        event = handle(self, decoder, plain);
-    Py_XDECREF(plain);
-    if (event) {
-        set_slot(decoder, self->slots[SLOW], count);
-    } else if (PyErr_ExceptionMatches(PyExc_ValueError)
-               || PyErr_ExceptionMatches(PyExc_RecursionError)) {
-        PyErr_Clear(); /* the Python method will find the same, and say it in its own words */
+    PyObject *count = NULL, *event = PyObject_CallOneArg(self->objects[TYPED], frame);
+    if (!event) {
+        if (PyErr_ExceptionMatches(PyExc_Exception))
+            PyErr_Clear(); /* Python will find the same, and say it in its own words */
+        return NULL;
     }
+    /* What means something for the tracks is for Python: an event must not be handled twice. */
+    int means = PyDict_Contains(self->objects[HANDLERS], (PyObject *)Py_TYPE(event));
+    if (!means && read_count(decoder, self->slots[SLOW], &slow)
+        && (count = PyLong_FromLongLong(slow + 1)))
+        set_slot(decoder, self->slots[SLOW], count);
+    else
+        Py_CLEAR(event);
     Py_XDECREF(count);
     return event;
 }
@@ -96,7 +87,11 @@ static PyObject *decode_borrowed(Method *self, PyObject *decoder, PyObject *fram
     if (from->size <= shortest)
         return decode_text(self, decoder, frame);
     Feed *feed = feed_of(decoder, self->slots[FEED]);
-    PyObject *event = feed ? feed_text(feed, from->text, from->size) : NULL;
+    if (!feed)
+        return NULL;
+    Py_INCREF(feed); /* the pool runs Python, which may give the decoder another one */
+    PyObject *event = feed_text(feed, from->text, from->size);
+    Py_DECREF(feed);
     if (event == Py_None)
         Py_CLEAR(event);
     return event;

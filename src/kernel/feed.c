@@ -81,12 +81,14 @@ static PyObject *new_text(span bytes)
 
 static int leads_to(PyObject *track, const audio_delta *found)
 {
+    int overflow;
     PyObject *key = SLOT(track, bound.track_key);
     return key && PyTuple_CheckExact(key) && PyTuple_GET_SIZE(key) == 3
            && is_text(PyTuple_GET_ITEM(key, 1), found->item_id)
            && is_text(PyTuple_GET_ITEM(key, 0), found->response_id)
            && PyLong_CheckExact(PyTuple_GET_ITEM(key, 2))
-           && PyLong_AsLong(PyTuple_GET_ITEM(key, 2)) == found->content_index;
+           && PyLong_AsLongAndOverflow(PyTuple_GET_ITEM(key, 2), &overflow)
+                  == found->content_index;
 }
 
 /* Ask the pool, which may open a track, or bring one back. */
@@ -106,23 +108,21 @@ static PyObject *ask_for_track(Feed *self, const audio_delta *found)
 /* All that a delta changes, worked out before anything is changed. */
 typedef struct {
     PyObject *track, *ring;
-    long long written, dropped, origin; /* of the ring, before */
-    long long samples;                  /* in this delta, with what was carried */
-    long long accepted;                 /* of them, those that the ring has room for */
-    int restart;                        /* the ring was empty: it begins anew */
-    int wide;                           /* bytes of the wire in a sample: 1 or 2 */
-    int carried;                        /* bytes (0 or 1) that were */
+    long long written, dropped, origin, late; /* before */
+    long long samples;                        /* in this delta, with what was carried */
+    long long accepted;                       /* of them, those that the ring has room for */
+    int restart;                              /* the ring was empty: it begins anew */
+    int wide;                                 /* bytes of the wire in a sample: 1 or 2 */
+    int carried;                              /* bytes (0 or 1) that were */
+    int done, overrun;                        /* what the track is */
     sink to;
 } plan;
 
 /* Lay the free memory of the ring out for `accepted` samples of `size` bytes each. */
 static int lay_out(plan *p, long long capacity, int size)
 {
-    PyObject *view = SLOT(p->ring, bound.ring_buffer);
-    if (!view || !PyMemoryView_Check(view))
-        return 0;
-    Py_buffer *memory = PyMemoryView_GET_BUFFER(view);
-    if (memory->len / size < capacity || memory->readonly)
+    Py_buffer *memory = ring_memory(SLOT(p->ring, bound.ring_buffer));
+    if (!memory || memory->len / size < capacity || memory->readonly)
         return 0;
     long long start = capacity ? (p->written - p->origin) % capacity : 0;
     long long first = capacity - start < p->accepted ? capacity - start : p->accepted;
@@ -134,62 +134,57 @@ static int lay_out(plan *p, long long capacity, int size)
     return 1;
 }
 
+static int read_truth(PyObject *object, Py_ssize_t offset, int *truth)
+{
+    PyObject *value = SLOT(object, offset);
+    *truth = value == Py_True;
+    return value == Py_True || value == Py_False;
+}
+
+/* The track's side of a plan. Return 0 if it is not as it should be. */
+static int read_track(plan *p, PyObject *track)
+{
+    int wide, plain;
+    PyObject *carry = SLOT(track, bound.track_carry), *table = SLOT(track, bound.track_table);
+    p->track = track;
+    p->ring = SLOT(track, bound.track_ring);
+    if (!p->ring || !Py_IS_TYPE(p->ring, bound.ring) || !carry || !PyBytes_CheckExact(carry)
+        || !read_truth(track, bound.track_wide, &wide)
+        || !read_truth(track, bound.track_plain, &plain)
+        || !read_truth(track, bound.track_done, &p->done)
+        || !read_truth(track, bound.track_overrun, &p->overrun)
+        || !read_count(track, bound.track_late, &p->late))
+        return 0;
+    p->wide = wide ? 2 : 1;
+    p->carried = (int)PyBytes_GET_SIZE(carry);
+    p->to.table = NULL;
+    if (table == Py_None)
+        return p->carried < p->wide;
+    if (!table || !PyBytes_CheckExact(table) || PyBytes_GET_SIZE(table) != 512)
+        return 0;
+    p->to.table = (const int16_t *)PyBytes_AS_STRING(table);
+    return !wide && !p->carried;
+}
+
 /* Work out what `bytes` bytes of audio do to their track. Return 0 if that is not for here. */
 static int make_plan(plan *p, PyObject *track, size_t bytes)
 {
     long long capacity, consumed;
-    PyObject *ring = SLOT(track, bound.track_ring), *carry = SLOT(track, bound.track_carry);
-    PyObject *table = SLOT(track, bound.track_table), *wide = SLOT(track, bound.track_wide);
-    if (!ring || !Py_IS_TYPE(ring, bound.ring) || !carry || !PyBytes_CheckExact(carry) || !table
-        || PyBytes_GET_SIZE(carry) > 1 || !read_count(ring, bound.ring_capacity, &capacity)
-        || !read_count(ring, bound.ring_written, &p->written)
-        || !read_count(ring, bound.ring_consumed, &consumed) || consumed > p->written
-        || !read_count(ring, bound.ring_dropped, &p->dropped)
-        || !read_count(ring, bound.ring_origin, &p->origin) || p->origin > p->written
+    if (!read_track(p, track) || !read_count(p->ring, bound.ring_capacity, &capacity)
+        || !read_count(p->ring, bound.ring_written, &p->written)
+        || !read_count(p->ring, bound.ring_consumed, &consumed) || consumed > p->written
+        || !read_count(p->ring, bound.ring_dropped, &p->dropped)
+        || !read_count(p->ring, bound.ring_origin, &p->origin) || p->origin > p->written
         || p->written - consumed > capacity)
         return 0;
-    p->track = track;
-    p->ring = ring;
-    p->to.table = NULL;
-    if (table != Py_None) {
-        if (!PyBytes_CheckExact(table) || PyBytes_GET_SIZE(table) != 512)
-            return 0;
-        p->to.table = (const int16_t *)PyBytes_AS_STRING(table);
-    }
-    p->wide = wide == Py_True ? 2 : 1;
-    p->carried = (int)PyBytes_GET_SIZE(carry);
     p->samples = ((long long)bytes + p->carried) / p->wide;
-    long long room = capacity - (p->written - consumed);
-    if (SLOT(track, bound.track_overrun) != Py_False)
-        room = 0; /* after a refused sample a track takes no more */
+    /* After a refused sample a track takes no more. */
+    long long room = p->overrun ? 0 : capacity - (p->written - consumed);
     p->accepted = p->samples < room ? p->samples : room;
-    p->restart = consumed == p->written;
+    p->restart = consumed == p->written && p->accepted;
     if (p->restart)
         p->origin = p->written; /* an empty ring starts again at the beginning of its memory */
     return lay_out(p, capacity, p->wide == 2 || p->to.table ? 2 : 1);
-}
-
-/* Decode the payload as planned. Return the bytes (1 to 3) of its last quad, 0 if there is none, or
- * -1 if it is no base64. */
-static int decode(plan *p, span payload, uint8_t *last)
-{
-    if (!payload.size)
-        return 0;
-    if (p->carried)
-        sink_put(&p->to, (uint8_t *)PyBytes_AS_STRING(SLOT(p->track, bound.track_carry)), 1);
-    size_t quads = payload.size / 4 - 1;
-    int bad;
-    if (payload.size < UNLOCKED_FROM) {
-        bad = sink_decode(&p->to, base64_in_use.decode, payload.start, quads);
-    } else {
-        Py_BEGIN_ALLOW_THREADS
-        bad = sink_decode(&p->to, base64_in_use.decode, payload.start, quads);
-        Py_END_ALLOW_THREADS
-    }
-    int count = bad ? -1 : base64_last(payload.start + 4 * quads, last);
-    if (count > 0)
-        sink_put(&p->to, last, (size_t)count);
-    return count;
 }
 
 /* How many bytes a payload of that length decodes to, if it is base64. */
@@ -201,15 +196,24 @@ static size_t decoded_size(span payload)
     return payload.size / 4 * 3 - (end[-1] == '=') - (end[-1] == '=' && end[-2] == '=');
 }
 
-/* --- finding the track -------------------------------------------------------------------------- */
-
-/* Whether a payload is base64. Known before a track is opened for it. */
-static int is_base64(span payload)
+/* Decode a payload into a sink. Return the last byte, 0 where there is none, or -1 if it is no
+ * base64. */
+static int decode(sink *to, span payload)
 {
-    plan nowhere = {.carried = 0}; /* no room in either piece */
     uint8_t last[3];
-    return decode(&nowhere, payload, last) >= 0;
+    if (!payload.size)
+        return 0;
+    size_t quads = payload.size / 4 - 1;
+    if (sink_decode(to, base64_in_use.decode, payload.start, quads))
+        return -1;
+    int count = base64_last(payload.start + 4 * quads, last);
+    if (count < 0)
+        return -1;
+    sink_put(to, last, (size_t)count);
+    return last[count - 1];
 }
+
+/* --- finding the track -------------------------------------------------------------------------- */
 
 /* Remember where the last frame went, if the next one is sure to go there as well: not to a track
  * that is done or has no memory, which may need another ring. */
@@ -225,13 +229,15 @@ static void remember(Feed *self, PyObject *track)
 }
 
 /* The track of a frame: a new reference; NULL without an error set where that is not for here. */
-static PyObject *find_track(Feed *self, const audio_delta *found)
+static PyObject *find_track(Feed *self, const audio_delta *found, int proven)
 {
+    sink nowhere = {.table = NULL}; /* no room in either piece */
     /* pool.route is gone whenever what a key leads to may have changed. */
     if (self->track && SLOT(self->pool, bound.pool_route) == self->track
         && leads_to(self->track, found))
         return Py_NewRef(self->track);
-    if (!is_base64(found->payload))
+    /* A track is opened only for what is known to be base64. */
+    if (!proven && decode(&nowhere, found->payload) < 0)
         return NULL;
     PyObject *track = ask_for_track(self, found);
     if (track && !Py_IS_TYPE(track, bound.track))
@@ -243,75 +249,24 @@ static PyObject *find_track(Feed *self, const audio_delta *found)
 
 /* --- publishing --------------------------------------------------------------------------------- */
 
-static int set_count(PyObject *object, Py_ssize_t offset, long long count)
-{
-    PyObject *value = PyLong_FromLongLong(count);
-    if (!value)
-        return -1;
-    set_slot(object, offset, value);
-    Py_DECREF(value);
-    return 0;
-}
+/* The objects that a delta leaves behind: all of them are made before one of them is stored. */
+typedef struct {
+    PyObject *event, *written, *dropped, *late, *carry;
+} changes;
 
-/* What the next delta has to know of this one, where that is not nothing. */
-static int update_track(plan *p, size_t bytes, uint8_t last)
-{
-    PyObject *track = p->track;
-    int odd = p->wide == 2 && (p->carried + bytes) % 2;
-    long long late;
-    if (SLOT(track, bound.track_done) != Py_False) {
-        if (!read_count(track, bound.track_late, &late)
-            || set_count(track, bound.track_late, late + 1))
-            return -1;
-    }
-    if (bytes && (odd || p->carried)) {
-        PyObject *carry = PyBytes_FromStringAndSize((char *)&last, odd);
-        if (!carry)
-            return -1;
-        set_slot(track, bound.track_carry, carry);
-        Py_DECREF(carry);
-    }
-    if (p->accepted < p->samples) {
-        if (set_count(p->ring, bound.ring_dropped, p->dropped + p->samples - p->accepted))
-            return -1;
-        set_slot(track, bound.track_overrun, Py_True);
-    }
-    int plain = p->wide == 2 && !PyBytes_GET_SIZE(SLOT(track, bound.track_carry))
-                && SLOT(track, bound.track_done) == Py_False
-                && SLOT(track, bound.track_overrun) == Py_False;
-    set_slot(track, bound.track_plain, plain ? Py_True : Py_False);
-    return 0;
-}
-
-/* Move the counters, data being there. The ints are the event's, too. */
-static int publish(plan *p, size_t bytes, uint8_t last, PyObject **start, PyObject **stop)
+static PyObject *make_event(const audio_delta *found, const plan *p, PyObject *written)
 {
     long long before = p->written + p->dropped;
-    PyObject *written = PyLong_FromLongLong(p->written + p->accepted);
-    *start = p->dropped ? PyLong_FromLongLong(before)
-                        : Py_NewRef(SLOT(p->ring, bound.ring_written));
-    *stop = p->dropped || p->accepted < p->samples ? PyLong_FromLongLong(before + p->samples)
-                                                   : Py_XNewRef(written);
-    int failed = !written || !*start || !*stop;
-    if (!failed) {
-        if (p->restart)
-            set_slot(p->ring, bound.ring_origin, SLOT(p->ring, bound.ring_written));
-        set_slot(p->ring, bound.ring_written, written);
-        if (SLOT(p->track, bound.track_plain) != Py_True || (p->carried + bytes) % 2
-            || p->accepted < p->samples)
-            failed = update_track(p, bytes, last);
-    }
-    Py_XDECREF(written);
-    return failed ? -1 : 0;
-}
-
-static PyObject *make_event(const audio_delta *found, plan *p, PyObject *start, PyObject *stop)
-{
-    PyObject *event = NULL;
-    PyObject *event_id = new_text(found->event_id);
+    PyObject *event = NULL, *event_id = new_text(found->event_id);
     PyObject *output_index = PyLong_FromLong(found->output_index);
     PyObject *dropped = PyLong_FromLongLong(p->samples - p->accepted);
-    if (event_id && output_index && dropped) {
+    /* The ints of the ring's counters are the event's, too. */
+    PyObject *start = p->dropped ? PyLong_FromLongLong(before)
+                                 : Py_NewRef(SLOT(p->ring, bound.ring_written));
+    PyObject *stop = p->dropped || p->accepted < p->samples
+                         ? PyLong_FromLongLong(before + p->samples)
+                         : Py_NewRef(written);
+    if (event_id && output_index && dropped && start && stop) {
         PyObject *fields[] = {found->is_ga ? ga_name : beta_name, event_id, p->track, output_index,
                               start, stop, dropped};
         event = PyObject_Vectorcall(bound.event, fields, 7, NULL);
@@ -319,42 +274,125 @@ static PyObject *make_event(const audio_delta *found, plan *p, PyObject *start, 
     Py_XDECREF(event_id);
     Py_XDECREF(output_index);
     Py_XDECREF(dropped);
-    return event;
-}
-
-/* The audio of a recognised frame into its track: the event, None, or NULL with an error set. */
-static PyObject *feed_track(Feed *self, const audio_delta *found, PyObject *track)
-{
-    plan p;
-    uint8_t last[3];
-    size_t bytes = decoded_size(found->payload);
-    if (!make_plan(&p, track, bytes))
-        Py_RETURN_NONE;
-    int count = decode(&p, found->payload, last);
-    if (count < 0)
-        Py_RETURN_NONE;
-    PyObject *start = NULL, *stop = NULL, *event = NULL;
-    if (!publish(&p, bytes, count ? last[count - 1] : 0, &start, &stop)) {
-        self->taken++;
-        event = make_event(found, &p, start, stop);
-    }
     Py_XDECREF(start);
     Py_XDECREF(stop);
     return event;
 }
 
+/* Return 0, or -1 with an error set. */
+static int make_changes(changes *c, const audio_delta *found, const plan *p, size_t bytes, int last)
+{
+    int odd = p->wide == 2 && (p->carried + bytes) % 2;
+    char rest = (char)last;
+    *c = (changes){.written = PyLong_FromLongLong(p->written + p->accepted)};
+    if (!c->written || !(c->event = make_event(found, p, c->written)))
+        return -1;
+    if (p->done && !(c->late = PyLong_FromLongLong(p->late + 1)))
+        return -1;
+    if (p->accepted < p->samples
+        && !(c->dropped = PyLong_FromLongLong(p->dropped + p->samples - p->accepted)))
+        return -1;
+    if (bytes && (odd || p->carried) && !(c->carry = PyBytes_FromStringAndSize(&rest, odd)))
+        return -1;
+    return 0;
+}
+
+/* Data is there: move the counters. Nothing here can fail. */
+static void store(const changes *c, const plan *p)
+{
+    PyObject *carry = c->carry ? c->carry : SLOT(p->track, bound.track_carry);
+    int plain = p->wide == 2 && !PyBytes_GET_SIZE(carry) && !p->done && !p->overrun && !c->dropped;
+    if (p->restart)
+        set_slot(p->ring, bound.ring_origin, SLOT(p->ring, bound.ring_written));
+    set_slot(p->ring, bound.ring_written, c->written);
+    set_slot(p->track, bound.track_plain, plain ? Py_True : Py_False);
+    if (c->late)
+        set_slot(p->track, bound.track_late, c->late);
+    if (c->carry)
+        set_slot(p->track, bound.track_carry, c->carry);
+    if (c->dropped) {
+        set_slot(p->ring, bound.ring_dropped, c->dropped);
+        set_slot(p->track, bound.track_overrun, Py_True);
+    }
+}
+
+/* --- one frame ---------------------------------------------------------------------------------- */
+
+/* A payload that was decoded beforehand; NULL where it was not. */
+typedef struct {
+    uint8_t *bytes;
+    size_t size;
+} decoded;
+
+/* Decode a long payload without the lock, and not into the ring: what others do to tracks and rings
+ * meanwhile is none of our concern. Return 0; -1 with an error set; 1 if it is no base64. */
+static int decode_unlocked(span payload, decoded *into)
+{
+    sink to = {.table = NULL};
+    int last;
+    into->size = decoded_size(payload);
+    into->bytes = PyMem_RawMalloc(into->size + 1);
+    if (!into->bytes) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    to.at[0] = into->bytes;
+    to.room[0] = into->size;
+    Py_BEGIN_ALLOW_THREADS
+    last = decode(&to, payload);
+    Py_END_ALLOW_THREADS
+    return last < 0;
+}
+
+/* The audio of a frame into its track: the event, None, or NULL with an error set. */
+static PyObject *feed_track(Feed *self, const audio_delta *found, const decoded *ready,
+                            PyObject *track)
+{
+    plan p;
+    changes c;
+    int last;
+    size_t bytes = ready->bytes ? ready->size : decoded_size(found->payload);
+    if (!make_plan(&p, track, bytes))
+        Py_RETURN_NONE;
+    if (p.carried && bytes)
+        sink_put(&p.to, (uint8_t *)PyBytes_AS_STRING(SLOT(track, bound.track_carry)), 1);
+    if (ready->bytes) {
+        sink_put(&p.to, ready->bytes, bytes);
+        last = ready->bytes[bytes - 1];
+    } else {
+        last = decode(&p.to, found->payload);
+    }
+    if (last < 0)
+        Py_RETURN_NONE;
+    if (!make_changes(&c, found, &p, bytes, last)) {
+        store(&c, &p);
+        self->taken++;
+    } else {
+        Py_CLEAR(c.event);
+    }
+    Py_XDECREF(c.written);
+    Py_XDECREF(c.dropped);
+    Py_XDECREF(c.late);
+    Py_XDECREF(c.carry);
+    return c.event;
+}
+
 PyObject *feed_text(Feed *self, const uint8_t *text, Py_ssize_t size)
 {
     audio_delta found;
-    if (!recognise(text, (size_t)size, &found, &self->memo) || found.payload.size % 4)
-        Py_RETURN_NONE;
-    PyObject *track = find_track(self, &found);
-    if (!track && PyErr_Occurred())
-        return NULL;
-    if (!track)
-        Py_RETURN_NONE;
-    PyObject *event = feed_track(self, &found, track);
-    Py_DECREF(track);
+    decoded ready = {NULL, 0};
+    PyObject *event = NULL;
+    int bad = !self->pool || !recognise(text, (size_t)size, &found, &self->memo)
+              || found.payload.size % 4;
+    if (!bad && found.payload.size >= UNLOCKED_FROM)
+        bad = decode_unlocked(found.payload, &ready);
+    PyObject *track = bad ? NULL : find_track(self, &found, ready.bytes != NULL);
+    if (track)
+        event = feed_track(self, &found, &ready, track);
+    else if (!PyErr_Occurred())
+        event = Py_NewRef(Py_None);
+    PyMem_RawFree(ready.bytes);
+    Py_XDECREF(track);
     return event;
 }
 

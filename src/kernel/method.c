@@ -26,7 +26,20 @@ int read_count(PyObject *object, Py_ssize_t offset, long long *count)
         return 0;
     int overflow;
     *count = PyLong_AsLongLongAndOverflow(value, &overflow);
-    return !overflow && *count >= 0;
+    return !overflow && *count >= 0 && *count < 1LL << 62; /* sums must not overflow */
+}
+
+Py_buffer *ring_memory(PyObject *view)
+{
+    if (!view || !PyMemoryView_Check(view))
+        return NULL;
+    PyMemoryViewObject *object = (PyMemoryViewObject *)view;
+    if (object->flags & _Py_MEMORYVIEW_RELEASED
+        || object->mbuf->flags & _Py_MANAGED_BUFFER_RELEASED)
+        return NULL;
+    Py_buffer *memory = PyMemoryView_GET_BUFFER(view);
+    int whole = memory->ndim == 1 && memory->itemsize == 1 && memory->strides[0] == 1;
+    return whole ? memory : NULL;
 }
 
 void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value)
@@ -96,6 +109,8 @@ static int method_clear(Method *self)
 static void method_dealloc(Method *self)
 {
     PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
     method_clear(self);
     Py_TYPE(self)->tp_free(self);
 }
@@ -131,6 +146,7 @@ PyTypeObject Method_Type = {
     .tp_basicsize = sizeof(Method),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL
                 | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_weaklistoffset = offsetof(Method, weakrefs),
     .tp_vectorcall_offset = offsetof(Method, vectorcall),
     .tp_call = PyVectorcall_Call,
     .tp_descr_get = method_get,

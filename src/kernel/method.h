@@ -23,6 +23,7 @@ struct method {
     PyTypeObject *owner;               /* the class that it belongs to */
     PyObject *objects[METHOD_OBJECTS]; /* whatever the attempt needs; may be NULL */
     Py_ssize_t slots[METHOD_SLOTS];    /* where instances of the owner keep what it needs */
+    PyObject *weakrefs;
 };
 
 extern PyTypeObject Method_Type;
@@ -33,6 +34,9 @@ Method *method_new(PyObject *python, PyObject *owner, method_attempt attempt,
 
 /* A count in a slot: 1, or 0 where there is none. */
 int read_count(PyObject *object, Py_ssize_t offset, long long *count);
+
+/* The memory of a ring, behind the memoryview that it keeps: bytes in one piece; or NULL. */
+Py_buffer *ring_memory(PyObject *view);
 
 /* Put a value into a slot; the slot takes a reference of its own. */
 void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value);

@@ -47,13 +47,31 @@ static PyObject *use_simd(PyObject *module, PyObject *name)
     return NULL;
 }
 
+static PyObject *decode_quads(PyObject *module, PyObject *args)
+{
+    Py_buffer text, out;
+    if (!PyArg_ParseTuple(args, "y*w*:decode_quads", &text, &out))
+        return NULL;
+    PyObject *result = NULL;
+    if (text.len % 4 || out.len != text.len / 4 * 3)
+        PyErr_SetString(PyExc_ValueError, "out must have 3 bytes for each 4 of text");
+    else
+        result = PyBool_FromLong(!base64_in_use.decode(text.buf, (size_t)text.len / 4, out.buf));
+    PyBuffer_Release(&text);
+    PyBuffer_Release(&out);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"bind", bind, METH_VARARGS,
      "bind(TrackPool, Track, AudioRing, AudioDelta)\n--\n\nSay whose slots feed() works on."},
     {"decode_method", decode_method, METH_VARARGS,
      "decode_method(python, owner, typed, handlers)\n--\n\nWhat is tried before Decoder.decode."},
     {"read_into_method", read_into_method, METH_VARARGS,
-     "read_into_method(python, owner, int16, uint8)\n--\n\nThe same for AudioRing.read_into."},
+     "read_into_method(python, owner, int16, uint8, ndarray)\n--\n\nThe same for AudioRing.read_into."},
+    {"decode_quads", decode_quads, METH_VARARGS,
+     "decode_quads(text, out)\n--\n\nDecode whole quads by the path in use, for its tests; True if "
+     "they were base64."},
     {"simd_paths", simd_paths, METH_NOARGS,
      "simd_paths()\n--\n\nThe base64 paths that this processor can run, the fastest first."},
     {"simd", simd, METH_NOARGS, "simd()\n--\n\nThe base64 path in use."},

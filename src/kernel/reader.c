@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { INT16, UINT8 }; /* objects: the dtypes of a ring that are known here */
+enum { INT16, UINT8, ARRAY }; /* objects: the dtypes of a ring that are known here, np.ndarray */
 enum { DTYPE, BUFFER, CAPACITY, WRITTEN, CONSUMED, ORIGIN }; /* slots */
 
 /* Bytes of a sample, and their format in a buffer; 0 where the ring is of another kind. */
@@ -20,9 +20,8 @@ static Py_ssize_t sample_size(Method *self, PyObject *ring, char *format)
 static long long copy(Method *self, PyObject *ring, char *out, long long room, Py_ssize_t size)
 {
     long long capacity, written, consumed, origin;
-    PyObject *view = SLOT(ring, self->slots[BUFFER]);
-    if (!view || !PyMemoryView_Check(view)
-        || !read_count(ring, self->slots[CONSUMED], &consumed)
+    const Py_buffer *memory = ring_memory(SLOT(ring, self->slots[BUFFER]));
+    if (!memory || !read_count(ring, self->slots[CONSUMED], &consumed)
         || !read_count(ring, self->slots[WRITTEN], &written)
         || !read_count(ring, self->slots[CAPACITY], &capacity)
         || !read_count(ring, self->slots[ORIGIN], &origin))
@@ -30,13 +29,13 @@ static long long copy(Method *self, PyObject *ring, char *out, long long room, P
     long long count = written - consumed < room ? written - consumed : room;
     if (count <= 0)
         return count;
-    const Py_buffer *memory = PyMemoryView_GET_BUFFER(view);
     if (consumed < origin || written - consumed > capacity || memory->len / size < capacity)
         return -1;
     long long start = (consumed - origin) % capacity;
     long long first = capacity - start < count ? capacity - start : count;
-    memcpy(out, (char *)memory->buf + start * size, (size_t)(first * size));
-    memcpy(out + first * size, memory->buf, (size_t)((count - first) * size));
+    /* Somebody may read into the memory that they gave the ring. */
+    memmove(out, (char *)memory->buf + start * size, (size_t)(first * size));
+    memmove(out + first * size, memory->buf, (size_t)((count - first) * size));
     PyObject *now = PyLong_FromLongLong(consumed + count);
     if (!now)
         return -1;
@@ -51,7 +50,9 @@ static PyObject *read_into(Method *self, PyObject *ring, PyObject *out)
     Py_buffer buffer;
     long long count = -1;
     Py_ssize_t size = sample_size(self, ring, &format);
-    if (!size || PyObject_GetBuffer(out, &buffer, PyBUF_WRITABLE | PyBUF_FORMAT | PyBUF_ND)) {
+    if (!size || (PyObject *)Py_TYPE(out) != self->objects[ARRAY])
+        return NULL;
+    if (PyObject_GetBuffer(out, &buffer, PyBUF_WRITABLE | PyBUF_FORMAT | PyBUF_ND)) {
         PyErr_Clear();
         return NULL;
     }
@@ -66,14 +67,15 @@ PyObject *read_into_method(PyObject *module, PyObject *args)
 {
     static const char *const slots[] = {"dtype",    "_buffer",  "capacity", "written",
                                         "consumed", "_origin", NULL};
-    PyObject *python, *owner, *int16, *uint8;
-    if (!PyArg_ParseTuple(args, "OO!OO:read_into_method", &python, &PyType_Type, &owner, &int16,
-                          &uint8))
+    PyObject *python, *owner, *int16, *uint8, *array;
+    if (!PyArg_ParseTuple(args, "OO!OOO:read_into_method", &python, &PyType_Type, &owner, &int16,
+                          &uint8, &array))
         return NULL;
     Method *method = method_new(python, owner, read_into, slots);
     if (method) {
         method->objects[INT16] = Py_NewRef(int16);
         method->objects[UINT8] = Py_NewRef(uint8);
+        method->objects[ARRAY] = Py_NewRef(array);
     }
     return (PyObject *)method;
 }

@@ -5,7 +5,7 @@
 
 #include "method.h"
 
-/* read_into_method(python, owner, int16, uint8) */
+/* read_into_method(python, owner, int16, uint8, ndarray) */
 PyObject *read_into_method(PyObject *module, PyObject *args);
 
 #endif
