@@ -316,7 +316,8 @@ class _Run:
 
     def _allocated(self) -> int:
         """Bytes at the peak of one call, the mean over the frames."""
-        call, peaks = self._begin(), []
+        # The object that is timed, so that it is also the one that is checked afterwards.
+        call, peaks = self._begin() if self.fresh else self.call, []
         frames = self.sessions[0][:_TRACED]
         for frame in frames:
             call(frame)
