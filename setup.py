@@ -22,9 +22,10 @@ SOURCES = [
     "method",
     "module",
     "reader",
+    "scan",
     "sink",
 ]
-HEADERS = ["base64", "entry", "feed", "header", "method", "reader", "sink"]
+HEADERS = ["base64", "entry", "feed", "header", "method", "reader", "scan", "sink"]
 
 
 class OptionalBuild(build_ext):

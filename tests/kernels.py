@@ -18,5 +18,5 @@ def decoder_of(way: str, **options: Any) -> deltaring.Decoder:
     decoder = deltaring.Decoder(fast_path=way != "slow", **options)
     if way != "slow":
         decoder._kernel = FORMS[way](decoder._pool)
-        decoder._feed = decoder._kernel.feed
+        decoder._feed, decoder._scan = decoder._kernel.feed, decoder._kernel.scan
     return decoder

@@ -10,7 +10,7 @@ import pytest
 import deltaring
 
 ORDER = [
-    "errors", "events", "audio", "ring", "track", "pool", "pure", "kernel", "frame", "decoder",
+    "errors", "events", "audio", "ring", "track", "run", "pool", "pure", "kernel", "frame", "decoder",
     "lines", "recording", "transcript", "outdir", "speech", "report", "replay",
     "workload", "contenders", "verdict", "bench", "chart", "console", "cli_bench", "cli",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltaring import lines
-from deltaring.lines import read_lines
+from deltaring.lines import LineReader
 
 
 class Dribble(io.BytesIO):
@@ -30,7 +30,7 @@ def read(
             line.complete,
             line.too_long,
         )
-        for line in read_lines(Dribble(data, most), limit)
+        for line in LineReader(Dribble(data, most), limit)
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_long_line_at_the_end_is_passed_over() -> None:
 
 def test_a_long_line_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "CHUNK", 128)
-    sizes = {len(line.buffer) for line in read_lines(Dribble(b"x" * 100_000 + b"\na", 64), 500)}
+    sizes = {len(line.buffer) for line in LineReader(Dribble(b"x" * 100_000 + b"\na", 64), 500)}
     assert max(sizes) <= 1024
 
 

@@ -234,9 +234,39 @@ def test_a_larger_limit_of_the_recording_is_kept_to(tmp_path: Path) -> None:
 
 
 def test_a_dropped_sample_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deltaring.replay._SECONDS_PER_BYTE", 100 / 24_000 / (32 << 20))
+    monkeypatch.setattr(
+        "deltaring.replay._SECONDS_PER_BYTE",
+        100 / 24_000 / ((32 << 20) * 4 // 3 + 4_096 + (256 << 10)),
+    )
     _, recording = written(tmp_path, audio_frame(pcm(300)))
     assert recording.problems[0].reason == "50 samples did not fit into the ring and are lost"
+
+
+def test_a_dropped_sample_in_a_run_is_reported_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deltaring.replay._MAX_TRACKS", 1)
+    text, audio = frame("response.text.delta", delta="x"), audio_frame(pcm(300))
+    other = audio_frame(pcm(302), item_id="other")
+    _, recording = written(tmp_path, text, audio, audio, other, audio)
+    offset = len(text) + 2 * len(audio) + 3
+    assert list(map(str, recording.problems)) == [
+        f"{recording.name}:4: byte {offset}: 151 samples did not fit into the ring and are lost"
+    ]
+
+
+def test_a_run_of_two_tracks_is_counted_for_each(tmp_path: Path) -> None:
+    folder, _ = written(
+        tmp_path,
+        *(audio_frame(pcm(300 + size), item_id=item) for size, item in enumerate("abba")),
+        audio_frame(pcm(300), type="response.audio.delta", item_id="b"),
+    )
+    report = json.loads((folder / "session.json").read_bytes())
+    assert [(item["item_id"], item["samples"]) for item in report["items"]] == [
+        ("a", 301), ("b", 451),
+    ]  # fmt: skip
+    assert report["events"] == {"response.audio.delta": 1, "response.output_audio.delta": 4}
+    assert samples(folder / "item-0001.wav") == pcm(300) + pcm(303)[:302]
 
 
 def test_translated_speech_is_not_left_out_silently(tmp_path: Path) -> None:

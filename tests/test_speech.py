@@ -28,7 +28,7 @@ class Writer:
             track.serial, SpokenItem("", *track.key, track.format, track.sample_rate)
         )
         item.samples += event.stop - event.start
-        self.speech.take(event, item)
+        self.speech.take(track, item)
         track.ring.clear()
 
     def finish(self) -> dict[str, bytes]:

@@ -21,11 +21,13 @@ from deltaring.errors import (
 )
 from deltaring.events import *  # noqa: F403 - the 58 events, UnknownEvent and InvalidEvent
 from deltaring.ring import AudioRing
+from deltaring.run import ROW, Run
 from deltaring.track import AudioDelta, Track
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ROW",
     "AudioDelta",
     "AudioRing",
     "Decoder",
@@ -36,6 +38,7 @@ __all__ = [
     "InvalidJSON",
     "RecordingError",
     "ReplayError",
+    "Run",
     "SchemaError",
     "Stats",
     "Track",

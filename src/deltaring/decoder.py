@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+import numpy as np
 from msgspec import DecodeError, Struct
+from numpy.typing import NDArray
 from pybase64 import b64decode
 
 from deltaring.audio import MAX_RATE, MIN_RATE
@@ -40,6 +42,7 @@ from deltaring.frame import (
 )
 from deltaring.kernel import Feed, entry
 from deltaring.pool import TrackPool
+from deltaring.run import ROW, Run
 from deltaring.track import AudioDelta, Key, Track
 
 _MAX_SECONDS = 86_400  # a day in one ring: beyond it, somebody took seconds for samples
@@ -107,6 +110,7 @@ class Decoder:
         "_lenient",
         "_max_frame",
         "_pool",
+        "_scan",
         "_short",
         "_slow",
         "_slow_audio",
@@ -150,6 +154,7 @@ class Decoder:
         self._pool = TrackPool(seconds, format, sample_rate, keep_g711, max_tracks)
         self._kernel = Feed(self._pool)
         self._feed = self._kernel.feed if fast_path else _decline
+        self._scan = self._kernel.scan if fast_path else _scan_nothing
         self._max_frame = max_frame
         self._short = min(SHORT, max_frame)
         self._keep = on_invalid == "keep"
@@ -214,6 +219,34 @@ class Decoder:
                 raise
             # Without its traceback, or it would keep this decoder and the frame alive.
             return _kept(frame, error.with_traceback(None))
+
+    def scan(
+        self,
+        buffer: bytes | bytearray,
+        rows: NDArray[np.void],
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Run:
+        """Decode the audio deltas that `buffer[start:stop]` begins with, in one call: for bulk.
+
+        Each is a line that ends with LF or CR LF: a frame, or a frame in the envelope of a
+        recording (docs/recording.md). The first line that is anything else ends the run, as do the
+        first that is not complete, and the end of `rows`; that line is for `decode`. All samples
+        are in their rings, so these need room for what `buffer` holds; what does not fit is
+        dropped, as always, and counted in the rows.
+
+        buffer: bytes or bytearray. rows: an array of dtype ROW in one dimension, filled from its
+        start.
+
+        Raises TypeError for other arguments.
+        """
+        if rows.dtype != ROW or rows.ndim != 1 or not rows.flags.carray:
+            raise TypeError("rows must be a writable array of dtype deltaring.ROW, in one piece")
+        if not isinstance(buffer, (bytes, bytearray)):
+            raise TypeError(f"buffer must be bytes or bytearray, not {type(buffer).__name__}")
+        first, last, _ = slice(start, stop).indices(len(buffer))
+        count, end, tracks = self._scan(buffer, first, max(first, last), rows, self._max_frame)
+        return Run(rows[:count], end, tracks)
 
     def _parse_refused(self, frame: bytes, error: Exception) -> ServerEvent:
         event = parse_refused(frame, error)
@@ -285,6 +318,11 @@ def _kept(frame: Frame, error: FrameError) -> InvalidEvent:
 
 def _decline(frame: bytes) -> None:
     """The fast path of a decoder that has none."""
+
+
+def _scan_nothing(buffer: object, start: int, *rest: object) -> tuple[int, int, list[Track]]:
+    """The same for a run of lines."""
+    return 0, start, []
 
 
 def _check(name: str, value: object, valid: bool) -> None:

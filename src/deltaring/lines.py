@@ -24,7 +24,7 @@ class Source(Protocol):
 
 
 class Line(NamedTuple):
-    """One line: `buffer[start:stop]`, without its LF. Valid until the next one is asked for."""
+    """One line: `buffer[start:stop]`, without its LF. Valid until the next one is looked for."""
 
     number: int
     """From 1."""
@@ -39,39 +39,92 @@ class Line(NamedTuple):
     """Whether it was passed over; then there is nothing in it."""
 
 
-def read_lines(source: Source, limit: int) -> Iterator[Line]:
-    """Yield the lines of `source` but for empty ones; the last is incomplete if it has no LF."""
-    buffer = bytearray(CHUNK)
-    base = start = scan = stop = 0  # buffer[0] is at `base`; buffer[start:stop] is not yet yielded
-    offset, number, skipping = 0, 1, False
-    while True:
-        newline = buffer.find(b"\n", scan, stop)
-        if newline == start and not skipping:
-            # Empty lines are nobody's; ten thousand million of them fit into a gzip of 10 MB.
-            start = scan = _EMPTY.match(buffer, start, stop).end()  # type: ignore[union-attr]
-            number, offset = number + start - newline, base + start
-        elif newline >= 0:
-            too_long = skipping or newline - start > limit
-            begin = newline if too_long else start
-            yield Line(number, offset, buffer, begin, newline, True, too_long)
-            start = scan = newline + 1
-            offset, number, skipping = base + start, number + 1, False
-        if newline >= 0:
-            continue
-        if skipping or stop - start > limit:
-            base, start, stop, skipping = base + stop, 0, 0, True
-        elif start:
-            buffer[: stop - start] = buffer[start:stop]
-            base, start, stop = base + start, 0, stop - start
-        elif stop == len(buffer):
+class LineReader:
+    """The lines of `source` but for empty ones; the last is incomplete if it has no LF.
+
+        while lines.find():
+            line = lines.take()
+
+    After `find`, `buffer[start:stop]` is what was read and not taken; it begins with the line that
+    was found. Who takes several lines of it at once says so with `skip`.
+    """
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source = source
+        self._limit = limit
+        self.buffer = bytearray(CHUNK)
+        self.start = self.stop = 0
+        self.number = 1
+        """Of the next line."""
+        self.offset = 0
+        """Of that line's first byte."""
+        self._base = 0  # of buffer[0] in the stream
+        self._newline = -1  # where the line that was found ends; -1 at the end of the stream
+        self._too_long = False
+
+    def find(self) -> bool:
+        """Have the next line in the buffer, reading as need be; return whether there is one."""
+        self._too_long = False
+        scan = self.start
+        while True:
+            newline = self._newline = self.buffer.find(b"\n", scan, self.stop)
+            if newline == self.start and not self._too_long:
+                scan = self._skip_empty()
+            elif newline >= 0:
+                self._too_long = self._too_long or newline - self.start > self._limit
+                if self._too_long:
+                    self.start = newline
+                return True
+            else:
+                scan = self._make_room()
+                if not self._fill():
+                    return self._too_long or self.stop > self.start
+
+    def take(self) -> Line:
+        """Return the line that was found."""
+        complete = self._newline >= 0
+        stop = self._newline if complete else self.stop
+        line = Line(
+            self.number, self.offset, self.buffer, self.start, stop, complete, self._too_long
+        )
+        self.skip(1, stop + complete)
+        return line
+
+    def skip(self, count: int, start: int) -> None:
+        """Pass over `count` lines, up to `buffer[start]`."""
+        self.start = start
+        self.number += count
+        self.offset = self._base + start
+
+    def __iter__(self) -> Iterator[Line]:
+        while self.find():
+            yield self.take()
+
+    def _skip_empty(self) -> int:
+        """Empty lines are nobody's; ten thousand million of them fit into a gzip of 10 MB."""
+        end = _EMPTY.match(self.buffer, self.start, self.stop).end()  # type: ignore[union-attr]
+        self.skip(end - self.start, end)
+        return end
+
+    def _make_room(self) -> int:
+        """Make room behind what is there, or let go of a line that is too long; return its end."""
+        size = self.stop - self.start
+        if self._too_long or size > self._limit:
+            self._too_long = True
+            self._base += self.stop
+            self.start = self.stop = 0
+        elif self.start:
+            self.buffer[:size] = self.buffer[self.start : self.stop]
+            self._base += self.start
+            self.start, self.stop = 0, size
+        elif self.stop == len(self.buffer):
             # A new buffer: views of the old one may still be held.
-            larger = bytearray(min(2 * stop, limit + CHUNK))
-            larger[:stop] = buffer
-            buffer = larger
-        scan = stop
-        count = source.readinto1(memoryview(buffer)[stop:])
-        if not count:
-            if stop > start or skipping:
-                yield Line(number, offset, buffer, start, stop, False, skipping)
-            return
-        stop += count
+            larger = bytearray(min(2 * size, self._limit + CHUNK))
+            larger[:size] = self.buffer
+            self.buffer = larger
+        return self.stop
+
+    def _fill(self) -> int:
+        count = self._source.readinto1(memoryview(self.buffer)[self.stop :])
+        self.stop += count
+        return count

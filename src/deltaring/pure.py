@@ -14,16 +14,24 @@ The known forms, each compact and with the spaces of `json.dumps`, under both na
     xAI             type event_id item_id response_id delta content_index output_index
                     [rid] [latency] [audio_duration_ms] [ts] [previous_item_id]
 
+`Feed.scan` does the same for the lines of a recording, bare or in an envelope, as long as they are
+audio deltas.
+
 This is the pure-Python form of the kernel, and the reference for the compiled one.
 """
 
 import re
 from binascii import Error as Base64Error
+from math import nan
+from struct import Struct as Packed
 from typing import Any, TypeAlias
 
+import numpy as np
 from pybase64 import b64decode
 
 from deltaring.pool import Route, TrackPool
+from deltaring.ring import Samples
+from deltaring.run import ENVELOPE, ROW
 from deltaring.track import AudioDelta, Track
 
 Match: TypeAlias = re.Match[bytes]
@@ -63,6 +71,10 @@ _AFTER_DELTA = re.compile(
     + b"".join(rb'(?:, ?"%s": ?%s)?' % (key, _SCALAR) for key in _XAI_EXTRAS)
     + rb"\}"
 )
+
+
+_GA = "response.output_audio.delta"
+_pack_row = Packed("=qqdqqqqq").pack_into  # run.ROW; a numpy row by row takes four times as long
 
 
 def _strict_base64(frame: bytes, start: int, stop: int) -> bytes | None:
@@ -165,6 +177,49 @@ class Feed:
         track, type, index = self._track(match, rest)
         self.taken += 1
         return track.receive(type, match["event_id"].decode(), index, data)
+
+    def scan(
+        self, buffer: bytes | bytearray, start: int, stop: int, rows: Samples, max_frame: int
+    ) -> tuple[int, int, list[Track]]:
+        """Take the audio deltas that `buffer[start:stop]` begins with, a line each, into `rows`.
+
+        Returns what a Run holds. A line is taken if it is complete, its frame no longer than
+        `max_frame`, and answered by `feed`.
+        """
+        tracks: dict[int, Track] = {}
+        packed = rows.view(np.uint8).data
+        count = 0
+        while count < len(rows):
+            newline = buffer.find(b"\n", start, stop)
+            begin, end, time = _cut_frame(buffer, start, newline)
+            if not 0 < end - begin <= max_frame:
+                break
+            event = self.feed(bytes(memoryview(buffer)[begin:end]))
+            if event is None:
+                break
+            track = event.track
+            tracks[track.serial] = track
+            positions = event.start, event.stop, event.dropped, event.type == _GA
+            _pack_row(
+                packed, ROW.itemsize * count, start, newline - start, time, track.serial, *positions
+            )
+            start = newline + 1
+            count += 1
+        return count, start, list(tracks.values())
+
+
+def _cut_frame(buffer: bytes | bytearray, start: int, newline: int) -> tuple[int, int, float]:
+    """Return where the server's frame in a line lies, and its time; nothing where there is none."""
+    if newline < 0:
+        return 0, 0, nan
+    if buffer.endswith(b"\r", start, newline):
+        newline -= 1
+    head = ENVELOPE.match(buffer, start, newline)
+    if head is None:
+        return start, newline, nan
+    if head[2] != b"server" or not buffer.endswith(b"}", head.end(), newline):
+        return 0, 0, nan
+    return head.end(), newline - 1, float(head[1])
 
 
 def spans_audio_delta(buffer: bytes | bytearray, start: int, stop: int) -> bool:

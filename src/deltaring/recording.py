@@ -10,37 +10,39 @@ import os
 import re
 import zlib
 from binascii import Error as Base64Error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias
 
 import msgspec
+import numpy as np
 import orjson
 from msgspec import Raw, Struct
 from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
 from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
-from deltaring.lines import Line, Source, read_lines
+from deltaring.lines import Line, LineReader, Source
 from deltaring.pure import spans_audio_delta
+from deltaring.run import ENVELOPE, ROW, Run
 
 MAX_PROBLEMS = 1_000
 """Problems of one recording that are kept; further ones are only counted."""
 
 _MAX_REASON = 500  # characters; a reason may quote what it found
 _ENVELOPE_ROOM = 4_096  # bytes of a line beside its frame
-_MAX_TIME = 1e12  # seconds, either side of 1970: the 12 digits that _ENVELOPE takes
+_MAX_TIME = 1e12  # seconds, either side of 1970: the 12 digits that ENVELOPE takes
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or a skippable one
 _ZSTD_WINDOW_LOG = 27  # 128 MiB, zstd's own default; more would be memory at a file's command
 
-_ENVELOPE = re.compile(
-    rb'\{"time": ?(-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,20})?)'
-    rb', ?"source": ?"(server|client)", ?"event": ?'
-)
+
+_NO_ROWS = np.empty(0, ROW)
+
+Scan: TypeAlias = Callable[[bytearray, int, int], Run]
 
 
 class Record(NamedTuple):
@@ -122,24 +124,43 @@ class Recording:
         A frame is a memoryview that stays valid until the next record is asked for; its contents
         change then.
         """
+        yield from self.runs(_take_nothing)  # type: ignore[misc]  # there are no runs
+
+    def runs(self, scan: Scan) -> Iterator[Record | Run]:
+        """Yield what `scan` takes of the lines ahead, and the records between, as `views` does.
+
+        scan: is offered the lines that are in memory, as `buffer, start, stop`; returns a Run. That
+            is `Decoder.scan` with rows of its own; they stay valid until the next one is asked for.
+        """
         self._start()
-        # base64 makes four bytes of three: the longest line is that of a frame kept as `raw`.
-        limit = self.max_frame * 4 // 3 + _ENVELOPE_ROOM
         with _Stream(self._source) as stream:
-            for line in read_lines(stream, limit):
-                self.line, self.offset = line.number, line.offset
-                record = self._read(line, stream.broken)
-                if record is not None:
+            lines = LineReader(stream, self.longest_line)
+            while lines.find():
+                self.line, self.offset = lines.number, lines.offset
+                run = scan(lines.buffer, lines.start, lines.stop)
+                if len(run.rows):
+                    yield run
+                    lines.skip(len(run.rows), run.stop)
+                elif record := self._read(lines.take(), stream.broken):
                     yield record
             if stream.broken:
                 self.report(stream.broken)
 
-    def report(self, reason: str) -> None:
-        """Add a problem with the line at hand: for those who decode its frame, too."""
+    @property
+    def longest_line(self) -> int:
+        """Bytes. base64 makes four of three: it is the line of a frame that is kept as `raw`."""
+        return self.max_frame * 4 // 3 + _ENVELOPE_ROOM
+
+    def report(self, reason: str, *, line: int = 0, offset: int = 0) -> None:
+        """Add a problem with the line at hand: for those who decode its frame, too.
+
+        line, offset: how many lines and bytes after it, in a run.
+        """
         self.problem_count += 1
         if len(self.problems) < MAX_PROBLEMS:
             reason = reason if len(reason) <= _MAX_REASON else reason[:_MAX_REASON] + " ..."
-            self.problems.append(Problem(self.name, max(self.line, 1), self.offset, reason))
+            place = max(self.line, 1) + line, self.offset + offset
+            self.problems.append(Problem(self.name, *place, reason))
 
     def _read(self, line: Line, broken: str) -> Record | None:
         """Return the record of a line; None for an empty or broken one."""
@@ -160,6 +181,10 @@ class Recording:
         return record
 
 
+def _take_nothing(buffer: bytearray, start: int, stop: int) -> Run:
+    return Run(_NO_ROWS, start, [])
+
+
 def _parse(line: Line) -> Record | None:
     """Cut the frame out of a line, or parse it; None for an empty line. Raises FrameError."""
     _, offset, buffer, start, stop, _, _ = line
@@ -169,7 +194,7 @@ def _parse(line: Line) -> Record | None:
         stop -= 1
     if spans_audio_delta(buffer, start, stop):
         return Record(None, "server", memoryview(buffer)[start:stop])
-    head = _ENVELOPE.match(buffer, start, stop)
+    head = ENVELOPE.match(buffer, start, stop)
     if (
         head is not None
         and buffer.endswith(b"}", head.end(), stop)

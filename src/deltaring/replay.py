@@ -5,25 +5,29 @@ dropped sample is a failure, not a statistic.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from deltaring.audio import MIN_RATE
 from deltaring.decoder import Decoder
+from deltaring.lines import CHUNK
 from deltaring.outdir import OutputFolder, folder_name
 from deltaring.recording import Record, Recording
 from deltaring.report import Report, Reporter
+from deltaring.run import ROW, Run
 from deltaring.speech import Speech
-from deltaring.track import AudioDelta
+from deltaring.track import AudioDelta, Track
 from deltaring.transcript import Entry, Transcript
 
-# Room for the longest delta there can be: a frame's worth of base64, one byte a sample, at the
-# lowest rate. Rings are drained after each frame, and an empty ring starts again at the beginning
-# of its memory: pages beyond the largest delta are never touched.
+# Room for all that a reader has in memory at a time, were it base64 of one byte a sample, at the
+# lowest rate. Rings are drained after each run, and an empty ring starts again at the beginning of
+# its memory: pages beyond the longest run are never touched.
 _SECONDS_PER_BYTE = 3 / 4 / MIN_RATE
+_ROWS = 1_024  # of a run: more lines than a buffer of 256 KiB has, with the shortest of deltas
 _MAX_TRACKS = 16_384  # tracks that the recording never ends hold their rings: address space
 
 _PROGRESS = 256  # records between two calls of `progress`: some 4 MB
@@ -48,11 +52,14 @@ def replay(
     where Zstandard is missing, and ReplayError if something else has the folder's place; no file is
     left half-written.
     """
-    records = recording.views()
+    reading = _Reading(recording)
+    records = recording.runs(reading.scan)
     first = next(records, None)  # opens it: nothing is made in `out` for a file that isn't there
     folder = OutputFolder(out, folder_name(recording.name), _OURS)
     try:
-        report = _write(recording, chain([first] if first else [], records), folder, progress)
+        reading.speech = Speech(folder)
+        report = reading.finish(chain([first] if first else [], records), progress)
+        _write(report, reading.transcript, folder)
     except BaseException:
         folder.discard()
         raise
@@ -61,15 +68,68 @@ def replay(
 
 def inspect(recording: Recording, progress: Progress | None = None) -> Report:
     """Return the report of a recording without writing anything. Raises as `replay` does."""
-    return _read(recording, recording.views(), Transcript(), None, progress)
+    reading = _Reading(recording)
+    return reading.finish(recording.runs(reading.scan), progress)
 
 
-def _write(
-    recording: Recording, records: Iterator[Record], folder: OutputFolder, progress: Progress | None
-) -> Report:
-    transcript = Transcript()
-    speech = Speech(folder)
-    report = _read(recording, records, transcript, speech, progress)
+class _Reading:
+    """One pass over a recording: where its runs of audio and its other records go."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._decoder = Decoder(
+            seconds=(recording.longest_line + CHUNK) * _SECONDS_PER_BYTE,
+            max_tracks=_MAX_TRACKS,
+            max_frame=recording.max_frame,
+            on_invalid="keep",
+        )
+        self._rows = np.empty(_ROWS, ROW)
+        self._reporter = Reporter(recording)
+        self.transcript = Transcript()
+        self.speech: Speech | None = None
+
+    def scan(self, buffer: bytearray, start: int, stop: int) -> Run:
+        return self._decoder.scan(buffer, self._rows, start, stop)
+
+    def finish(self, records: Iterable[Record | Run], progress: Progress | None) -> Report:
+        """Take all records, and return the report."""
+        recording = self._recording
+        for number, record in enumerate(records):
+            if isinstance(record, Run):
+                self._take_run(record)
+            elif record.source == "client":
+                self._reporter.take_client(record)
+            else:
+                self._take(record)
+            if progress is not None and not number % _PROGRESS:
+                progress(recording.offset)
+        if self.transcript.full:
+            recording.report("there is more transcript than is kept; the rest was left out")
+        for reason in self.speech.finish() if self.speech is not None else ():
+            recording.report(reason)
+        return self._reporter.finish(self._decoder.stats)
+
+    def _take_run(self, run: Run) -> None:
+        self._reporter.take_run(run)
+        for track in run.tracks:
+            self._drain(track)
+
+    def _take(self, record: Record) -> None:
+        event = self._decoder.decode(record.frame)
+        if type(event) is AudioDelta:
+            self._reporter.take_audio(event, record.time)
+            self._drain(event.track)
+        else:
+            self._reporter.take(event, record.time)
+            self.transcript.take(event, record.time)
+
+    def _drain(self, track: Track) -> None:
+        if self.speech is not None:
+            self.speech.take(track, self._reporter.item(track))
+        track.ring.clear()
+
+
+def _write(report: Report, transcript: Transcript, folder: OutputFolder) -> None:
     with folder.create("transcript.txt") as file:
         file.writelines(line.encode() for line in transcript.lines())
     with folder.create("transcript.json") as file:
@@ -77,7 +137,6 @@ def _write(
     with folder.create("session.json") as file:
         file.write(report.to_json())
     folder.finish()
-    return report
 
 
 def _json_rows(entries: list[Entry]) -> Iterator[bytes]:
@@ -87,39 +146,3 @@ def _json_rows(entries: list[Entry]) -> Iterator[bytes]:
         yield separator + msgspec.json.encode(entry)
         separator = b",\n  "
     yield b"\n]\n" if entries else b"[]\n"
-
-
-def _read(
-    recording: Recording,
-    records: Iterator[Record],
-    transcript: Transcript,
-    speech: Speech | None,
-    progress: Progress | None,
-) -> Report:
-    decoder = Decoder(
-        seconds=recording.max_frame * _SECONDS_PER_BYTE,
-        max_tracks=_MAX_TRACKS,
-        max_frame=recording.max_frame,
-        on_invalid="keep",
-    )
-    reporter = Reporter(recording)
-    for number, record in enumerate(records):
-        if record.source == "client":
-            reporter.take_client(record)
-        else:
-            event = decoder.decode(record.frame)
-            if type(event) is AudioDelta:
-                item = reporter.take_audio(event, record.time)
-                if speech is not None:
-                    speech.take(event, item)
-                event.track.ring.clear()
-            else:
-                reporter.take(event, record.time)
-                transcript.take(event, record.time)
-        if progress is not None and not number % _PROGRESS:
-            progress(recording.offset)
-    if transcript.full:
-        recording.report("there is more transcript than is kept; the rest was left out")
-    for reason in speech.finish() if speech is not None else ():
-        recording.report(reason)
-    return reporter.finish(decoder.stats)

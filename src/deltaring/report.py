@@ -4,13 +4,16 @@ Rule: it says nothing that is not in the recording (no clock, host, process or p
 and its lists are bounded: what is beyond a bound is counted.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from deltaring.decoder import Stats
 from deltaring.events import (
@@ -28,6 +31,7 @@ from deltaring.events import (
     UnknownEvent,
 )
 from deltaring.recording import Record, Recording
+from deltaring.run import Run
 from deltaring.speech import SpokenItem
 from deltaring.track import AudioDelta, Track
 
@@ -36,6 +40,8 @@ MAX_ROWS = 10_000
 
 MAX_NAMES = 1_000
 """Event types that are counted apart; the rest are counted under `OTHER`."""
+
+_BETA, _GA = "response.audio.delta", "response.output_audio.delta"
 
 OTHER = "(other)"
 
@@ -139,24 +145,46 @@ class Reporter:
         """Count an audio delta; return its track's item. A dropped sample is a problem."""
         self._times(time)
         self._events[event.type] += 1
-        track = event.track
+        item = self.item(event.track)
+        item.samples += event.stop - event.start - event.dropped
+        self._dropped(event.dropped)
+        return item
+
+    def take_run(self, run: Run) -> None:
+        """Count a run of audio deltas, as `take_audio` does for each."""
+        rows, _, tracks = run
+        self._times(*_range(rows["time"]))
+        ga = int(rows["ga"].sum())
+        self._events[_GA] += ga
+        self._events[_BETA] += len(rows) - ga
+        for track in tracks:
+            own = rows if len(tracks) == 1 else rows[rows["track"] == track.serial]
+            self.item(track).samples += int((own["stop"] - own["start"] - own["dropped"]).sum())
+        for index in rows["dropped"].nonzero()[0]:
+            at = int(rows["line"][index] - rows["line"][0])
+            self._dropped(int(rows["dropped"][index]), line=int(index), offset=at)
+
+    def item(self, track: Track) -> SpokenItem:
+        """Return the item of a track, made at its first audio."""
         item = self._items.get(track.serial)
         if item is None:
             item = SpokenItem("", *track.key, track.format, track.sample_rate)
             self._items[track.serial] = item
             self._tracks[track.serial] = track
-        item.samples += event.stop - event.start - event.dropped
-        if event.dropped:
-            self._recording.report(
-                f"{event.dropped} samples did not fit into the ring and are lost"
-            )
         return item
 
-    def _times(self, time: float | None) -> None:
-        if time is not None:
-            report = self._report
-            report.first_time = time if report.first_time is None else min(report.first_time, time)
-            report.last_time = time if report.last_time is None else max(report.last_time, time)
+    def _dropped(self, count: int, *, line: int = 0, offset: int = 0) -> None:
+        if count:
+            reason = f"{count} samples did not fit into the ring and are lost"
+            self._recording.report(reason, line=line, offset=offset)
+
+    def _times(self, *times: float | None) -> None:
+        report = self._report
+        for time in times:
+            if time is not None:
+                first, last = report.first_time, report.last_time
+                report.first_time = time if first is None else min(first, time)
+                report.last_time = time if last is None else max(last, time)
 
     def finish(self, stats: Stats) -> Report:
         """Return the report, complete."""
@@ -169,7 +197,7 @@ class Reporter:
             "invalid": stats.invalid,
             "lenient": stats.lenient,
         }
-        report.events = dict(sorted(self._events.items()))
+        report.events = dict(sorted((+self._events).items()))
         report.unknown = dict(sorted(self._unknown.items()))
         report.client = dict(sorted(self._client.items()))
         for serial, item in self._items.items():
@@ -250,6 +278,12 @@ _HANDLERS: Final[dict[type, Callable[[Reporter, Any], None]]] = {
     SessionOutputAudioDelta: Reporter._translated,
     ErrorEvent: Reporter._error,
 }
+
+
+def _range(times: NDArray[Any]) -> tuple[float, ...]:
+    """Return the earliest and the latest time; nothing where there is none."""
+    first, last = float(np.fmin.reduce(times)), float(np.fmax.reduce(times))  # pass over nan
+    return () if math.isnan(first) else (first, last)
 
 
 def _short(value: object) -> str | int | None:

@@ -1,7 +1,7 @@
 """Speech: the assistant's audio of a recording, as files.
 
 Rule: every sample that a track received is in exactly one file, and none is dropped: rings are
-drained within the frame that filled them.
+drained before anything else is decoded.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from deltaring.audio import INT16
 from deltaring.outdir import OutputFolder
-from deltaring.track import AudioDelta
+from deltaring.track import Track
 
 _HEADER = 44  # bytes before the samples: RIFF, fmt and the data chunk's head
 _MAX_WAV = 0xFFFFFFFE - _HEADER  # bytes of samples: the sizes in a WAV are 32 bits wide
@@ -58,9 +58,9 @@ class Speech:
         self._items: dict[int, SpokenItem] = {}
         self._open: OrderedDict[int, BinaryIO] = OrderedDict()
 
-    def take(self, event: AudioDelta, item: SpokenItem) -> None:
-        """Move what the delta's track has unread to the item's file."""
-        serial, ring = event.track.serial, event.track.ring
+    def take(self, track: Track, item: SpokenItem) -> None:
+        """Write what the track has unread to the item's file."""
+        serial, ring = track.serial, track.ring
         if serial not in self._items:
             item.file = f"item-{len(self._items) + 1:04}"
             self._items[serial] = item

@@ -90,7 +90,7 @@ static PyObject *decode_borrowed(Method *self, PyObject *decoder, PyObject *fram
     if (!feed)
         return NULL;
     Py_INCREF(feed); /* the pool runs Python, which may give the decoder another one */
-    PyObject *event = feed_text(feed, from->text, from->size);
+    PyObject *event = feed_event(feed, from->text, from->size);
     Py_DECREF(feed);
     if (event == Py_None)
         Py_CLEAR(event);

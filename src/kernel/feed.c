@@ -14,6 +14,7 @@
 #include <structmember.h>
 
 #include "method.h"
+#include "scan.h"
 #include "sink.h"
 
 base64_path base64_in_use;
@@ -23,7 +24,7 @@ static struct {
     PyObject *event;
     Py_ssize_t pool_route;
     Py_ssize_t track_key, track_ring, track_carry, track_plain, track_done, track_overrun, track_late,
-        track_wide, track_table;
+        track_wide, track_table, track_serial;
     Py_ssize_t ring_buffer, ring_capacity, ring_written, ring_consumed, ring_dropped, ring_origin;
 } bound;
 
@@ -37,7 +38,8 @@ int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event)
         Py_ssize_t *offset;
     } slots[] = {
         {pool, "route", &bound.pool_route},       {track, "key", &bound.track_key},
-        {track, "ring", &bound.track_ring},       {track, "_carry", &bound.track_carry},
+        {track, "serial", &bound.track_serial},
+        {track, "serial", &bound.track_serial},   {track, "ring", &bound.track_ring},       {track, "_carry", &bound.track_carry},
         {track, "_plain", &bound.track_plain},    {track, "done", &bound.track_done},
         {track, "overrun", &bound.track_overrun}, {track, "_late", &bound.track_late},
         {track, "_wide", &bound.track_wide},      {track, "_table", &bound.track_table},
@@ -279,13 +281,14 @@ static PyObject *make_event(const audio_delta *found, const plan *p, PyObject *w
     return event;
 }
 
-/* Return 0, or -1 with an error set. */
-static int make_changes(changes *c, const audio_delta *found, const plan *p, size_t bytes, int last)
+/* Return 0, or -1 with an error set. The event is made where it is wanted. */
+static int make_changes(changes *c, const audio_delta *found, const plan *p, size_t bytes, int last,
+                        int wanted)
 {
     int odd = p->wide == 2 && (p->carried + bytes) % 2;
     char rest = (char)last;
     *c = (changes){.written = PyLong_FromLongLong(p->written + p->accepted)};
-    if (!c->written || !(c->event = make_event(found, p, c->written)))
+    if (!c->written || (wanted && !(c->event = make_event(found, p, c->written))))
         return -1;
     if (p->done && !(c->late = PyLong_FromLongLong(p->late + 1)))
         return -1;
@@ -344,16 +347,16 @@ static int decode_unlocked(span payload, decoded *into)
     return last < 0;
 }
 
-/* The audio of a frame into its track: the event, None, or NULL with an error set. */
-static PyObject *feed_track(Feed *self, const audio_delta *found, const decoded *ready,
-                            PyObject *track)
+/* The audio of a frame into its track, as the answer says. */
+static int feed_track(Feed *self, const audio_delta *found, const decoded *ready, PyObject *track,
+                      feed_answer *answer)
 {
     plan p;
     changes c;
     int last;
     size_t bytes = ready->bytes ? ready->size : decoded_size(found->payload);
     if (!make_plan(&p, track, bytes))
-        Py_RETURN_NONE;
+        return 0;
     if (p.carried && bytes)
         sink_put(&p.to, (uint8_t *)PyBytes_AS_STRING(SLOT(track, bound.track_carry)), 1);
     if (ready->bytes) {
@@ -363,37 +366,59 @@ static PyObject *feed_track(Feed *self, const audio_delta *found, const decoded 
         last = decode(&p.to, found->payload);
     }
     if (last < 0)
-        Py_RETURN_NONE;
-    if (!make_changes(&c, found, &p, bytes, last)) {
+        return 0;
+    int failed = make_changes(&c, found, &p, bytes, last, answer->wants_event);
+    if (!failed) {
         store(&c, &p);
         self->taken++;
-    } else {
-        Py_CLEAR(c.event);
+        answer->event = Py_XNewRef(c.event);
+        answer->track = Py_NewRef(track);
+        answer->start = p.written + p.dropped;
+        answer->stop = answer->start + p.samples;
+        answer->dropped = p.samples - p.accepted;
+        answer->is_ga = found->is_ga;
     }
+    Py_XDECREF(c.event);
     Py_XDECREF(c.written);
     Py_XDECREF(c.dropped);
     Py_XDECREF(c.late);
     Py_XDECREF(c.carry);
-    return c.event;
+    return failed ? -1 : 1;
 }
 
-PyObject *feed_text(Feed *self, const uint8_t *text, Py_ssize_t size)
+int feed_text(Feed *self, const uint8_t *text, Py_ssize_t size, feed_answer *answer)
 {
     audio_delta found;
     decoded ready = {NULL, 0};
-    PyObject *event = NULL;
+    int result = 0;
     int bad = !self->pool || !recognise(text, (size_t)size, &found, &self->memo)
               || found.payload.size % 4;
     if (!bad && found.payload.size >= UNLOCKED_FROM)
         bad = decode_unlocked(found.payload, &ready);
     PyObject *track = bad ? NULL : find_track(self, &found, ready.bytes != NULL);
     if (track)
-        event = feed_track(self, &found, &ready, track);
-    else if (!PyErr_Occurred())
-        event = Py_NewRef(Py_None);
+        result = feed_track(self, &found, &ready, track, answer);
+    else if (PyErr_Occurred())
+        result = -1;
     PyMem_RawFree(ready.bytes);
     Py_XDECREF(track);
-    return event;
+    return result;
+}
+
+PyObject *feed_event(Feed *self, const uint8_t *text, Py_ssize_t size)
+{
+    feed_answer answer = {.wants_event = 1};
+    int result = feed_text(self, text, size, &answer);
+    if (result <= 0)
+        return result ? NULL : Py_NewRef(Py_None);
+    Py_DECREF(answer.track);
+    return answer.event;
+}
+
+long long feed_serial(PyObject *track)
+{
+    long long serial;
+    return read_count(track, bound.track_serial, &serial) ? serial : -1;
 }
 
 /* --- the type ----------------------------------------------------------------------------------- */
@@ -404,8 +429,8 @@ static PyObject *feed_feed(PyObject *self, PyObject *frame)
         PyErr_Format(PyExc_TypeError, "a frame must be bytes, not %.100s", Py_TYPE(frame)->tp_name);
         return NULL;
     }
-    return feed_text((Feed *)self, (const uint8_t *)PyBytes_AS_STRING(frame),
-                     PyBytes_GET_SIZE(frame));
+    return feed_event((Feed *)self, (const uint8_t *)PyBytes_AS_STRING(frame),
+                      PyBytes_GET_SIZE(frame));
 }
 
 static PyObject *feed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -448,6 +473,9 @@ static void feed_dealloc(Feed *self)
 static PyMethodDef feed_methods[] = {
     {"feed", feed_feed, METH_O,
      "feed(frame)\n--\n\nDecode `frame` if it is proven to be an audio delta, else return None."},
+    {"scan", feed_scan, METH_VARARGS,
+     "scan(buffer, start, stop, rows, max_frame)\n--\n\nTake the audio deltas that "
+     "`buffer[start:stop]` begins with, a line each."},
     {NULL},
 };
 

@@ -27,11 +27,26 @@ extern base64_path base64_in_use;
  * decoding, and beside a busy thread 5 ms (benchmarks/latency.py). */
 #define UNLOCKED_FROM (1 << 20)
 
-/* feed(frame) for the bytes of a frame, which must not change meanwhile: the event, None for the
- * slow path, or NULL with an error set. */
-PyObject *feed_text(Feed *self, const uint8_t *text, Py_ssize_t size);
+/* What became of a delta. */
+typedef struct {
+    int wants_event;  /* said by the caller */
+    PyObject *event;  /* new references; NULL if not wanted */
+    PyObject *track;
+    long long start, stop, dropped;
+    int is_ga;
+} feed_answer;
 
-/* Remember the classes whose instances feed_bytes works on. Return 0, or -1 with an error set. */
+/* Decode a frame, whose bytes must not change meanwhile. Return 1 with the answer, 0 for the slow
+ * path, or -1 with an error set. */
+int feed_text(Feed *self, const uint8_t *text, Py_ssize_t size, feed_answer *answer);
+
+/* The same for feed(frame): the event, None for the slow path, or NULL with an error set. */
+PyObject *feed_event(Feed *self, const uint8_t *text, Py_ssize_t size);
+
+/* The serial of a track. */
+long long feed_serial(PyObject *track);
+
+/* Remember the classes whose instances feed_text works on. Return 0, or -1 with an error set. */
 int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event);
 
 #endif
