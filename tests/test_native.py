@@ -370,12 +370,15 @@ def test_read_into_fills_every_second_sample_of_a_strided_buffer() -> None:
 def test_nothing_leaks_whatever_comes() -> None:
     frames = [raw for raw in hostile().values() if isinstance(raw, bytes)]
     decoder = decoder_of("native", max_tracks=400)
+    rows = np.empty(4, deltaring.ROW)
 
     def feed_all() -> None:
         for raw in frames:
             event = decoder._feed(raw)
             if event is not None:
                 event.track.ring.clear()
+            for track in decoder._scan(raw + b"\n", 0, len(raw) + 1, rows, 1 << 20)[2]:
+                track.ring.clear()
 
     for _ in range(20):
         feed_all()
