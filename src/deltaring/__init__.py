@@ -15,11 +15,13 @@ from deltaring.errors import (
     FrameTooLarge,
     InvalidAudio,
     InvalidJSON,
+    PlaybackError,
     RecordingError,
     ReplayError,
     SchemaError,
 )
 from deltaring.events import *  # noqa: F403 - the 58 events, UnknownEvent and InvalidEvent
+from deltaring.playback import Playback, Truncation
 from deltaring.ring import AudioRing
 from deltaring.run import ROW, Run
 from deltaring.track import AudioDelta, Track
@@ -36,12 +38,15 @@ __all__ = [
     "FrameTooLarge",
     "InvalidAudio",
     "InvalidJSON",
+    "Playback",
+    "PlaybackError",
     "RecordingError",
     "ReplayError",
     "Run",
     "SchemaError",
     "Stats",
     "Track",
+    "Truncation",
     "decode",
 ]
 __all__ += events.__all__

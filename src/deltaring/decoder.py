@@ -6,6 +6,7 @@ nothing.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -168,6 +169,15 @@ class Decoder:
         new epoch), it leads to the newest.
         """
         return self._pool.tracks.copy()
+
+    def follow(self) -> deque[Track]:
+        """Return a queue that each track enters when it gets memory for its samples; for a player.
+
+        Those that have memory now are in it. Another thread may take from it; what nobody takes is
+        let go beyond 4,096. A track enters again when a late delta brings it back. There is one
+        such queue: a new one ends the last.
+        """
+        return self._pool.follow()
 
     @property
     def stats(self) -> Stats:

@@ -29,6 +29,10 @@ class InvalidAudio(FrameError):
     """The `delta` of an audio delta is not strict base64 (RFC 4648, section 4)."""
 
 
+class PlaybackError(DeltaringError):
+    """A track that cannot be played: its format is unknown, or its rate another one."""
+
+
 class RecordingError(DeltaringError):
     """A recording that cannot be opened or read on: its name and the reason are in the text."""
 

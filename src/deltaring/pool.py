@@ -10,7 +10,7 @@ later ones are retired. A late delta brings a drained track back with a fresh ri
 """
 
 import itertools
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +96,7 @@ class TrackPool:
         "_keep_g711",
         "_latest_format",
         "_max_tracks",
+        "_opened",
         "_own_format",
         "_response_formats",
         "_sample_rate",
@@ -132,8 +133,17 @@ class TrackPool:
         self._history = _TrackList(HISTORY)  # those that gave it back
         self._starved = _TrackList(STARVED)  # those that got none
         self._free: list[Samples] = []  # last in, first out: warm pages first
+        self._opened: deque[Track] | None = None  # for who follows
         self._serials = itertools.count(1)
         self._forgotten_bytes = self._forgotten_dropped = self._forgotten_late = 0
+
+    def follow(self) -> deque[Track]:
+        """Return a queue that every track enters when it gets memory; those that have it are in.
+
+        Another thread may take from it. It ends an earlier one, and keeps the last STARVED.
+        """
+        self._opened = deque(self._holders.values(), STARVED)
+        return self._opened
 
     # --- formats ----------------------------------------------------------------------------
 
@@ -199,6 +209,8 @@ class TrackPool:
     def _keep(self, track: Track) -> None:
         if track.ring.capacity:
             self._holders[track.serial] = track
+            if self._opened is not None:
+                self._opened.append(track)
         else:
             self._remember(self._history if track.done else self._starved, track)
 
