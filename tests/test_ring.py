@@ -303,3 +303,47 @@ def test_two_threads_see_every_sample_in_order(
         assert np.array_equal(out[:count], expected)
         received += count
     producer.join()
+
+
+# --- what has just been written ---------------------------------------------------------------------
+
+
+def test_recent_samples_are_seen_whether_they_were_read_or_not() -> None:
+    ring = AudioRing(10)
+    ring.write(np.arange(4, dtype=np.int16))
+    ring.read(3)
+    assert np.concatenate(ring.recent(0, 4)).tolist() == [0, 1, 2, 3]
+    assert np.concatenate(ring.recent(2, 3)).tolist() == [2]
+
+
+def test_recent_samples_are_seen_across_the_wrap() -> None:
+    ring = AudioRing(10)
+    for _ in range(4):
+        ring.write(np.arange(4, dtype=np.int16))
+        ring.read(3)
+    first, second = ring.recent(12, 16)
+    assert (len(first) + len(second), np.concatenate((first, second)).tolist()) == (4, [0, 1, 2, 3])
+
+
+def test_samples_that_were_written_over_are_not_recent() -> None:
+    ring = AudioRing(4)
+    ring.write(np.arange(4, dtype=np.int16))
+    ring.read(4)
+    ring.write(np.arange(2, dtype=np.int16))  # an empty ring starts again at the beginning
+    assert [len(part) for part in ring.recent(0, 4)] == [0, 0]
+    assert [len(part) for part in ring.recent(5, 9)] == [0, 0]
+
+
+def test_recent_samples_cannot_be_changed() -> None:
+    ring = AudioRing(4)
+    ring.write(np.arange(4, dtype=np.int16))
+    with pytest.raises(ValueError, match="read-only"):
+        ring.recent(0, 4)[0][0] = 1
+
+
+def test_memory_that_was_given_back_is_not_recent() -> None:
+    ring = AudioRing(4)
+    ring.write(np.arange(4, dtype=np.int16))
+    ring.clear()
+    ring._detach()
+    assert [len(part) for part in ring.recent(0, 4)] == [0, 0]

@@ -1,7 +1,6 @@
 import time
 
 import msgspec
-import pytest
 
 import deltaring
 from deltaring import transcript as module
@@ -13,8 +12,8 @@ WHERE = dict(response_id="r", item_id="a", output_index=0, content_index=0)
 USER = dict(item_id="u", content_index=0)
 
 
-def told(*frames: bytes) -> Transcript:
-    transcript = Transcript()
+def told(*frames: bytes, max_text: int = module.MAX_TEXT) -> Transcript:
+    transcript = Transcript(max_text)
     for number, raw in enumerate(frames):
         transcript.take(deltaring.decode(raw), float(number))
     return transcript
@@ -162,22 +161,22 @@ def test_odd_items_are_passed_over() -> None:
     assert transcript.entries == []
 
 
-def test_text_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT", 2 * module._ENTRY + 11)
+def test_text_is_bounded() -> None:
     transcript = told(
         frame("response.text.delta", **WHERE, delta="123456"),
         frame("response.text.delta", **WHERE, delta="7890ABC"),
+        max_text=2 * module._ENTRY + 11,
     )
-    assert transcript.full
+    assert transcript.left_out == 3
     assert transcript.entries[0].text == "1234567890"
 
 
-def test_places_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT", 10_000)
+def test_places_are_bounded_too() -> None:
     transcript = told(
-        *(frame("input_audio_buffer.committed", item_id=f"i{n}" * 50) for n in range(1_000))
+        *(frame("input_audio_buffer.committed", item_id=f"i{n}" * 50) for n in range(1_000)),
+        max_text=10_000,
     )
-    assert transcript.full
+    assert transcript.left_out
     assert len(transcript._slots) < 100
 
 
@@ -199,3 +198,35 @@ def test_entries_become_json_without_what_is_unset() -> None:
         "role": "assistant", "kind": "text", "text": "x", "item_id": "a", "response_id": "r",
         "time": 0.0, "final": True,
     }  # fmt: skip
+
+
+def test_an_mcp_call_has_its_arguments() -> None:
+    transcript = told(
+        frame("response.output_item.added", response_id="r", output_index=0,
+              item={"id": "m", "type": "mcp_call", "name": "look_up", "status": "in_progress"}),
+        frame("response.mcp_call_arguments.delta", response_id="r", item_id="m", delta='{"a"'),
+        frame("response.mcp_call_arguments.delta", response_id="r", item_id="m", delta=":1}"),
+    )  # fmt: skip
+    entry = transcript.entry("m")
+    assert entry is not None
+    assert (entry.kind, entry.name, entry.text, entry.final) == (
+        "mcp_call", "look_up", '{"a":1}', False,
+    )  # fmt: skip
+    transcript.take(
+        deltaring.decode(
+            frame("response.mcp_call_arguments.done", response_id="r", item_id="m", arguments="{}")
+        )
+    )
+    assert (entry.text, entry.final) == ("{}", True)
+
+
+def test_an_entry_that_streams_can_be_asked_for() -> None:
+    transcript = told(
+        frame("response.text.delta", **WHERE, delta="Hel"),
+        frame("response.text.delta", **WHERE, delta="lo"),
+    )
+    entry = transcript.entry("a")
+    assert entry is not None
+    assert (entry.text, entry.final) == ("Hello", False)
+    assert transcript.entry("b") is None
+    assert transcript.entry("a", 1) is None

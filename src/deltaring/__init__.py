@@ -24,6 +24,7 @@ from deltaring.events import *  # noqa: F403 - the 58 events, UnknownEvent and I
 from deltaring.playback import Playback, Truncation
 from deltaring.ring import AudioRing
 from deltaring.run import ROW, Run
+from deltaring.session import Session
 from deltaring.track import AudioDelta, Track
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "ReplayError",
     "Run",
     "SchemaError",
+    "Session",
     "Stats",
     "Track",
     "Truncation",

@@ -4,7 +4,7 @@ Rule: a format that is not known here is never guessed at. Its bytes stay bytes,
 samples refuses it by its name.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -107,17 +107,20 @@ def find_format(name: str, rate: object = None, *, keep_g711: bool = False) -> A
     )
 
 
-def stated_format(audio: object, output_audio_format: object) -> tuple[str, object] | None:
-    """Return `(name, rate)` of the output audio that a session or a response states, or None.
+def stated_format(
+    audio: object, flat: object, side: Literal["input", "output"] = "output"
+) -> tuple[str, object] | None:
+    """Return `(name, rate)` of the audio that a session or a response states for a side, or None.
 
-    The arguments are its fields of those names. GA's `audio["output"]["format"]` goes before beta's
-    `output_audio_format`: a server that sends both (xAI) means the object. Null, absent and
-    misshapen alike are "not stated", which leaves what was agreed before.
+    The arguments are its fields `audio` and `output_audio_format` (or `input_audio_format`). GA's
+    `audio["output"]["format"]` goes before the flat one of beta: a server that sends both (xAI)
+    means the object. Null, absent and misshapen alike are "not stated", which leaves what was
+    agreed before.
     """
-    output = audio.get("output") if isinstance(audio, dict) else None
-    spec = output.get("format") if isinstance(output, dict) else None
+    part = audio.get(side) if isinstance(audio, dict) else None
+    spec = part.get("format") if isinstance(part, dict) else None
     name, rate = (spec.get("type"), spec.get("rate")) if isinstance(spec, dict) else (spec, None)
-    for stated in ((name, rate), (output_audio_format, None)):
+    for stated in ((name, rate), (flat, None)):
         if isinstance(stated[0], str) and stated[0] not in _UNSTATED:
             return stated[0], stated[1]
     return None

@@ -103,7 +103,7 @@ class _Reading:
                 self._take(record)
             if progress is not None and not number % _PROGRESS:
                 progress(recording.offset)
-        if self.transcript.full:
+        if self.transcript.left_out:
             recording.report("there is more transcript than is kept; the rest was left out")
         for reason in self.speech.finish() if self.speech is not None else ():
             recording.report(reason)

@@ -20,7 +20,6 @@ from deltaring.events import (
     ConversationCreated,
     ErrorEvent,
     InvalidEvent,
-    RealtimeUsage,
     ResponseCreated,
     ResponseDone,
     SessionCreated,
@@ -34,6 +33,7 @@ from deltaring.recording import Record, Recording
 from deltaring.run import Run
 from deltaring.speech import SpokenItem
 from deltaring.track import AudioDelta, Track
+from deltaring.usage import add_usage, stated_usage
 
 MAX_ROWS = 10_000
 """Sessions, responses or server errors that are listed; a session of an hour has hundreds."""
@@ -242,8 +242,8 @@ class Reporter:
 
     def _response_done(self, event: ResponseDone) -> None:
         response = _plain(event.response)
-        usage = _usage(response.get("usage")) or _usage(event.usage)
-        _add(self._report.usage, usage)
+        usage = stated_usage(response.get("usage")) or stated_usage(event.usage)
+        add_usage(self._report.usage, usage)
         if len(self._report.responses) < MAX_ROWS:
             self._report.responses.append(
                 ResponseRow(_str(response.get("id")), _str(response.get("status")), usage or None)
@@ -326,30 +326,3 @@ def _format(session: dict[str, Any], side: str) -> Any:
     if isinstance(spec, dict):
         spec = {"type": _str(spec.get("type")), "rate": _short(spec.get("rate"))}
     return spec or _str(session.get(f"{side}_audio_format")) or None
-
-
-def _usage(usage: Any) -> dict[str, Any]:
-    """A usage object without what it leaves unstated; empty where it states nothing."""
-    plain = msgspec.to_builtins(usage) if isinstance(usage, RealtimeUsage) else usage
-    return _stated(plain) if isinstance(plain, dict) else {}
-
-
-def _stated(part: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a usage object, nested as they come."""
-    nested = {k: _stated(v) if isinstance(v, dict) else v for k, v in part.items()}
-    return {k: v for k, v in nested.items() if v != {} and (isinstance(v, dict) or _is_number(v))}
-
-
-def _add(total: dict[str, Any], usage: dict[str, Any]) -> None:
-    """Add numbers field by field; what is no number is left out of a sum."""
-    for key, value in usage.items():
-        if isinstance(value, dict):
-            part = total.setdefault(key, {})
-            if isinstance(part, dict):
-                _add(part, value)
-        elif _is_number(value) and _is_number(total.get(key, 0)):
-            total[key] = total.get(key, 0) + value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

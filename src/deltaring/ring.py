@@ -180,6 +180,17 @@ class AudioRing:
             raise ValueError(f"cannot commit {count} samples, {self.writable} are writable")
         self.written += int(count)
 
+    def recent(self, start: int, stop: int) -> Regions:
+        """Return the samples accepted at positions `start` to `stop`, consumed or not.
+
+        Two read-only views (the second after the wrap), on the producer's side, valid until the
+        next write. They are empty where that memory has been written again or given back.
+        """
+        kept = self._origin <= start <= stop <= self.written <= start + self.capacity
+        first, second = self._regions(start, stop - start if kept else 0)
+        first.flags.writeable = second.flags.writeable = False
+        return first, second
+
     # --- consumer ---------------------------------------------------------------------------
 
     def read(self, count: int) -> Samples:

@@ -25,6 +25,8 @@ from deltaring.events import (
     ResponseFunctionCallArgumentsDone,
     ResponseInfo,
     ResponseItem,
+    ResponseMcpCallArgumentsDelta,
+    ResponseMcpCallArgumentsDone,
     ResponseOutputAudioTranscriptDelta,
     ResponseOutputAudioTranscriptDone,
     ResponseOutputItemAdded,
@@ -39,10 +41,11 @@ from deltaring.events import (
 )
 
 MAX_TEXT = 16 << 20
-"""Characters of all texts and ids together. A spoken hour has some 60,000."""
+"""Characters of texts and ids together, unless told otherwise. A spoken hour has some 60,000."""
 
 _ENTRY = 100  # characters that an entry counts besides its text
 
+_CALLS = ("function_call", "mcp_call")
 _TRANSLATION = "translation"  # in place of a response: a translation session has one long turn
 _FINAL_TEXTS = ("input_text", "text", "output_text")
 _SPEECH = ("input_audio", "audio", "output_audio")
@@ -56,7 +59,7 @@ class Entry(Struct, omit_defaults=True):
     role: str
     """user, assistant, system or tool"""
     kind: str
-    """speech, text, function_call or function_call_output"""
+    """speech, text, function_call, function_call_output or mcp_call"""
     text: str = ""
     """The words; the JSON arguments of a function call; the output of one."""
     name: str = ""
@@ -73,15 +76,16 @@ class Entry(Struct, omit_defaults=True):
 class Transcript:
     """Collects the texts of both sides, while they stream and when they are final."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_text: int = MAX_TEXT) -> None:
+        """Begin without entries. max_text: characters of texts and ids that are kept."""
         self._finished: list[Entry] = []  # of earlier sessions
         self._slots: dict[str, dict[int, Entry]] = {}
         self._parts: dict[Slot, list[str]] = {}  # what has streamed of entries that are not final
         self._turns = {"user": 0, "assistant": 0}  # tell entries apart where items have no id
-        self._room = MAX_TEXT
+        self._room = max_text
         self._time: float | None = None
-        self.full = False
-        """Text had to be left out, because there was more than MAX_TEXT."""
+        self.left_out = 0
+        """Characters that were not taken, because there were more than `max_text`."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -95,8 +99,16 @@ class Transcript:
             entry
             for slots in self._slots.values()
             for _, entry in sorted(slots.items())
-            if entry.text or entry.kind == "function_call"
+            if entry.text or entry.kind in _CALLS
         ]
+
+    def entry(self, item_id: str, content_index: int = 0) -> Entry | None:
+        """Return the entry of one part of an item, with what has streamed so far, if there is one."""
+        entry = self._slots.get(item_id, {}).get(content_index)
+        parts = self._parts.get((item_id, content_index))
+        if entry is not None and parts is not None:
+            entry.text = "".join(parts)
+        return entry
 
     def lines(self) -> Iterator[str]:
         """The transcript as plain text, an entry a line; further lines of one are indented."""
@@ -164,13 +176,15 @@ class Transcript:
 
     def _takes(self, characters: int) -> bool:
         """Whether there is room for so many characters; they are counted."""
+        if characters > self._room:
+            self.left_out += characters
+            return False
         self._room -= characters
-        self.full |= self._room < 0
-        return self._room >= 0
+        return True
 
     def _fitting(self, text: str) -> str:
-        fitting = text[: max(0, self._room)]
-        self.full |= len(fitting) < len(text)
+        fitting = text[: self._room]
+        self.left_out += len(text) - len(fitting)
         self._room -= len(fitting)
         return fitting
 
@@ -202,6 +216,15 @@ class Transcript:
         entry = self._entry((event.item_id, 0), "assistant", "function_call", event.response_id)
         entry.call_id = event.call_id or entry.call_id
         return entry
+
+    def _mcp_delta(self, event: ResponseMcpCallArgumentsDelta) -> None:
+        slot = event.item_id, 0
+        self._append(self._entry(slot, "assistant", "mcp_call", event.response_id), event.delta)
+
+    def _mcp_done(self, event: ResponseMcpCallArgumentsDone) -> None:
+        slot = event.item_id, 0
+        entry = self._entry(slot, "assistant", "mcp_call", event.response_id)
+        self._settle(entry, event.arguments)
 
     def _call_delta(self, event: ResponseFunctionCallArgumentsDelta) -> None:
         self._append(self._call(event), event.delta)
@@ -236,8 +259,8 @@ class Transcript:
         if not item.id:
             return
         self._place(item.id)
-        if item.type == "function_call":
-            entry = self._entry((item.id, 0), "assistant", "function_call", response_id)
+        if item.type in _CALLS:
+            entry = self._entry((item.id, 0), "assistant", item.type, response_id)
             entry.name, entry.call_id = item.name or entry.name, item.call_id or entry.call_id
             if item.arguments and not entry.final and item.status != "in_progress":
                 self._settle(entry, item.arguments)
@@ -261,7 +284,7 @@ class Transcript:
 
 
 def _line(entry: Entry) -> str:
-    if entry.kind == "function_call":
+    if entry.kind in _CALLS:
         return f"{entry.role} calls {entry.name}({entry.text})"
     open_end = not entry.final and entry.response_id != _TRANSLATION
     return f"{entry.role}: {entry.text}" + (" [cut off]" if open_end else "")
@@ -280,6 +303,8 @@ _HANDLERS: Final[dict[type, Callable[[Transcript, Any], None]]] = {
     ResponseOutputTextDone: Transcript._text_done,
     ResponseFunctionCallArgumentsDelta: Transcript._call_delta,
     ResponseFunctionCallArgumentsDone: Transcript._call_done,
+    ResponseMcpCallArgumentsDelta: Transcript._mcp_delta,
+    ResponseMcpCallArgumentsDone: Transcript._mcp_done,
     InputAudioBufferCommitted: Transcript._committed,
     SessionCreated: Transcript._session_created,
     ResponseCreated: Transcript._turn,

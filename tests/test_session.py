@@ -1,0 +1,346 @@
+import gc
+import random
+import sys
+import tracemalloc
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import deltaring
+from deltaring.recording import Recording
+from deltaring.session import MAX_ERRORS, Response, Session
+from tests.test_decoder import mutants
+from tests.wire import audio_frame, frame, hostile, pcm, response, session
+
+USAGE = {"total_tokens": 10, "input_tokens": 7, "output_tokens": 3,
+         "input_token_details": {"cached_tokens": 4}}  # fmt: skip
+TRANSCRIPTION = "conversation.item.input_audio_transcription."
+
+
+def told(*frames: bytes, **options: int) -> Session:
+    """A session that got these frames, one a second."""
+    state = Session(deltaring.Decoder(on_invalid="keep"), **options)
+    for number, raw in enumerate(frames):
+        state.receive(raw, float(number))
+    return state
+
+
+def message(type: str, item_id: str, previous: str | None = None, **item: object) -> bytes:
+    return frame(type, previous_item_id=previous, item={"id": item_id, "type": "message", **item})
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+def test_receive_applies_what_the_decoder_makes_of_a_frame() -> None:
+    state = Session()
+    event = state.receive(audio_frame(pcm(300)), 5)
+    assert isinstance(event, deltaring.AudioDelta)
+    assert state.decoder.stats.frames == 1
+    assert state.latencies.turns[0].first_audio == 5
+
+
+def test_apply_returns_the_event() -> None:
+    event = deltaring.decode(frame("response.created", response={"id": "r"}))
+    assert Session().apply(event) is event
+
+
+def test_receive_raises_what_decode_raises() -> None:
+    state = Session()
+    with pytest.raises(deltaring.InvalidJSON):
+        state.receive(b"{")
+    assert told(b"{").items == []
+
+
+def test_unknown_events_change_nothing() -> None:
+    assert told(frame("x.y")).forgotten == {}
+
+
+# --- configuration and epochs -----------------------------------------------------------------------
+
+
+def test_the_configuration_is_the_last_word_of_the_server() -> None:
+    state = told(session(model="a"), session("session.updated", model="b"))
+    assert isinstance(state.config, deltaring.SessionInfo)
+    assert state.config.model == "b"
+
+
+def test_a_configuration_that_does_not_fit_is_a_dict() -> None:
+    state = told(session(model=[1], output_audio_format="g711_ulaw"))
+    assert isinstance(state.config, dict)
+    assert state.config["model"] == [1]
+    assert state.output_format == ("g711_ulaw", None)
+
+
+def test_formats_are_those_of_each_side() -> None:
+    audio = {"input": {"format": {"type": "audio/pcmu"}},
+             "output": {"format": {"type": "audio/pcm", "rate": 16_000}}}  # fmt: skip
+    state = told(session(audio=audio))
+    assert state.input_format == ("audio/pcmu", None)
+    assert state.output_format == ("audio/pcm", 16_000)
+
+
+def test_null_leaves_a_format_as_it_was() -> None:
+    state = told(
+        session(input_audio_format="pcm16"), session("session.updated", input_audio_format=None)
+    )
+    assert state.input_format == ("pcm16", None)
+
+
+def test_a_new_session_begins_an_epoch() -> None:
+    state = told(
+        session(output_audio_format="pcm16"),
+        message("conversation.item.added", "a"),
+        response("response.created", "r"),
+        response("response.done", "r", usage=USAGE),
+        session(),
+    )
+    assert state.epoch == 2
+    assert (state.items, state.responses, state.output_format) == ([], [], None)
+    assert state.usage["total_tokens"] == 10
+
+
+# --- conversation ---------------------------------------------------------------------------------
+
+
+def test_items_stand_in_the_order_of_the_conversation() -> None:
+    state = told(
+        message("conversation.item.added", "a"),
+        message("conversation.item.added", "c", "a"),
+        message("conversation.item.added", "b", "a"),
+    )
+    assert [item.id for item in state.items] == ["a", "b", "c"]
+
+
+def test_an_item_is_added_and_done() -> None:
+    state = told(
+        message("conversation.item.added", "a", role="assistant", status="in_progress"),
+        message("conversation.item.done", "a", role="assistant", status="completed"),
+    )
+    (item,) = state.items
+    assert (item.added, item.done, item.role, item.status) == (0, 1, "assistant", "completed")
+
+
+def test_a_beta_item_is_done_unless_it_says_otherwise() -> None:
+    state = told(
+        message("conversation.item.created", "a", status="in_progress"),
+        message("conversation.item.created", "b", status="completed"),
+    )
+    assert [item.done for item in state.items] == [None, 1]
+
+
+def test_a_retrieved_item_keeps_no_audio() -> None:
+    state = told(
+        message(
+            "conversation.item.retrieved", "a", content=[{"type": "audio", "audio": "A" * 9_000}]
+        )
+    )
+    assert b"AAAA" not in msgspec.json.encode(state.items)
+
+
+def test_a_deleted_item_stays_and_says_so() -> None:
+    state = told(
+        message("conversation.item.added", "a"), frame("conversation.item.deleted", item_id="a")
+    )
+    assert [(item.id, item.deleted) for item in state.items] == [("a", True)]
+
+
+def test_a_truncated_item_says_where() -> None:
+    state = told(
+        message("conversation.item.added", "a"),
+        frame("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=1_500),
+    )
+    assert state.items[0].audio_end_ms == 1_500
+
+
+def test_what_happens_to_unknown_items_is_no_matter() -> None:
+    state = told(
+        frame("conversation.item.deleted", item_id="x"),
+        frame("conversation.item.truncated", item_id="x", content_index=0, audio_end_ms=1),
+    )
+    assert state.items == []
+
+
+def test_committed_audio_is_an_item() -> None:
+    state = told(frame("input_audio_buffer.committed", item_id="u", previous_item_id=None))
+    assert state.items[0].id == "u"
+
+
+def test_items_of_a_response_say_so() -> None:
+    item = {"id": "c", "type": "function_call", "name": "f", "call_id": "k"}
+    state = told(frame("response.output_item.added", response_id="r", output_index=0, item=item))
+    (found,) = state.items
+    assert (found.response_id, found.name, found.call_id) == ("r", "f", "k")
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+def test_a_response_has_its_times_status_and_usage() -> None:
+    state = told(
+        response("response.created", "r", status="in_progress", conversation_id="c"),
+        audio_frame(pcm(300), response_id="r"),
+        audio_frame(pcm(300), response_id="r"),
+        response("response.done", "r", status="completed", usage=USAGE),
+    )
+    assert state.response("r") == Response(
+        "r", "completed", "", "c", created=0, first_audio=1, done=3, usage=USAGE
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        ({"type": "cancelled", "reason": "turn_detected"}, "turn_detected"),
+        ({"type": "failed", "error": {"code": "rate_limit_exceeded"}}, "rate_limit_exceeded"),
+        ({"type": "failed", "error": {"type": "server_error"}}, "server_error"),
+        ("client_cancelled", "client_cancelled"),
+        (None, ""),
+        ({"reason": 5}, ""),
+    ],
+)
+def test_a_response_says_why_it_ended(details: object, reason: str) -> None:
+    state = told(response("response.done", "r", status="cancelled", status_details=details))
+    assert state.responses[0].reason == reason
+
+
+def test_usage_is_summed_over_responses() -> None:
+    state = told(*(response("response.done", f"r{n}", usage=USAGE) for n in range(3)))
+    assert state.usage["total_tokens"] == 30
+    assert state.usage["input_token_details"] == {"cached_tokens": 12}
+
+
+def test_a_second_response_done_is_not_billed_again() -> None:
+    state = told(*[response("response.done", "r", usage=USAGE)] * 2)
+    assert state.usage["total_tokens"] == 10
+
+
+def test_usage_beside_the_response_is_taken() -> None:
+    state = told(frame("response.done", response={"id": "r", "usage": {}}, usage=USAGE))
+    assert state.usage["total_tokens"] == 10
+
+
+def test_the_cost_of_transcription_is_kept_apart() -> None:
+    done = frame(TRANSCRIPTION + "completed", item_id="u", content_index=0, transcript="hi",
+                 usage={"type": "duration", "seconds": 2.5})  # fmt: skip
+    state = told(done, done)
+    assert state.transcription_usage == {"seconds": 5.0}
+    assert state.usage == {}
+
+
+def test_responses_without_ids_are_the_newest_one() -> None:
+    state = told(
+        frame("response.created", response={}),
+        frame("response.done", response={"usage": USAGE}),
+        frame("response.created", response={}),
+        frame("response.done", response={"usage": USAGE}),
+    )
+    assert state.usage["total_tokens"] == 20
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+def test_a_transcript_that_comes_late_has_its_place() -> None:
+    state = told(
+        frame("input_audio_buffer.committed", item_id="u"),
+        frame("response.audio_transcript.done", response_id="r", item_id="a", output_index=0,
+              content_index=0, transcript="fine"),
+        frame(TRANSCRIPTION + "completed", item_id="u", content_index=0, transcript="how are you"),
+    )  # fmt: skip
+    assert [entry.text for entry in state.transcript.entries] == ["how are you", "fine"]
+
+
+def test_rate_limits_are_the_last_word_on_each() -> None:
+    state = told(
+        frame("rate_limits.updated", rate_limits=[{"name": "tokens", "remaining": 5}]),
+        frame("rate_limits.updated", rate_limits=[]),
+        frame("rate_limits.updated", rate_limits=[{"name": "requests", "remaining": 9}]),
+        frame("rate_limits.updated", rate_limits=[{"name": "tokens", "remaining": 4}]),
+    )
+    assert {name: limit.remaining for name, limit in state.rate_limits.items()} == {  # type: ignore[union-attr]
+        "tokens": 4, "requests": 9,
+    }  # fmt: skip
+
+
+def test_errors_are_kept_with_their_times() -> None:
+    state = told(frame("error", error={"type": "t", "code": 5, "message": "m" * 2_000}))
+    (error,) = state.errors
+    assert (error.at, error.type, error.code, error.message) == (0, "t", "5", "m" * 1_000)
+
+
+# --- replayable, bounded ----------------------------------------------------------------------------
+
+
+def state_of(state: Session) -> bytes:
+    return msgspec.json.encode(
+        [state.items, state.responses, list(state.latencies.turns), state.transcript.entries,
+         state.usage, state.rate_limits, list(state.errors), state.epoch, state.forgotten]
+    )  # fmt: skip
+
+
+def test_real_sessions_give_the_same_state_each_time(real_recordings: list[Path]) -> None:
+    for path in real_recordings:
+        states = []
+        for _ in range(2):
+            state = told()
+            for number, record in enumerate(Recording(path)):
+                state.receive(record.frame, record.time or float(number))
+            states.append(state_of(state))
+        assert states[0] == states[1]
+
+
+@given(st.integers(0, 1 << 32))
+def test_whatever_comes_nothing_else_is_raised(seed: int) -> None:
+    told(*mutants(seed, 30), *(raw for raw in hostile().values() if isinstance(raw, bytes)))
+
+
+def hostile_events(count: int) -> list[bytes]:
+    """Events that all try to make something grow."""
+    chance = random.Random(3)
+    made = []
+    for n in range(count):
+        made.append(
+            chance.choice([
+                lambda n: message("conversation.item.added", f"i{n}", f"i{n - 9}", role="x" * 500),
+                lambda n: response("response.created", f"r{n}", conversation_id="c" * 900),
+                lambda n: response("response.done", f"r{n}", usage={f"u{n + k}": {f"v{n}": 1} for k in range(5)}),
+                lambda n: frame("response.text.delta", response_id="r", item_id=f"t{n}", output_index=0,
+                                content_index=0, delta="y" * 50),
+                lambda n: frame(TRANSCRIPTION + "completed", item_id=f"u{n}", content_index=n, transcript="z" * 90),
+                lambda n: frame("rate_limits.updated", rate_limits=[{"name": f"l{n}"}]),
+                lambda n: frame("error", error={"message": "e" * 5_000, "code": "c" * 5_000}),
+                lambda n: frame("input_audio_buffer.speech_started", item_id="s" * 500 + str(n)),
+                lambda n: frame("input_audio_buffer.committed", item_id="b" * 500 + str(n)),
+                lambda n: frame("response.function_call_arguments.delta", response_id="r", item_id=f"f{n}",
+                                output_index=0, call_id="k" * 400, delta="{"),
+                lambda n: audio_frame(b"ab", response_id=f"q{n}", item_id=f"p{n}"),
+                lambda n: session(instructions="x" * 300) if n % 1_000 == 0 else session("session.updated"),
+            ])(n)
+        )  # fmt: skip
+    return made
+
+
+def test_a_hostile_session_stays_within_32_mib() -> None:
+    """The bound that the documentation states; `DELTARING_LONG=1` runs a million events elsewhere."""
+    events = hostile_events(30_000)
+    state = Session(deltaring.Decoder(seconds=1))  # rings are the decoder's, and bounded there
+    gc.collect()
+    tracemalloc.start()
+    for round_ in range(2):
+        for number, raw in enumerate(events):
+            event = state.receive(raw, float(number + round_))
+            if isinstance(event, deltaring.AudioDelta):
+                event.track.ring.clear()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 32 << 20
+    assert len(state.items) <= 1_024
+    assert len(state.responses) <= 1_024
+    assert len(state.rate_limits) <= 64
+    assert len(state.errors) == MAX_ERRORS
+    assert {"items", "responses", "turns", "errors", "text"} <= state.forgotten.keys()
+    assert sys.getsizeof(state.usage) < 100_000
