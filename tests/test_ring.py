@@ -1,7 +1,11 @@
+import os
+import random
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,30 +283,100 @@ def fast_switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.mark.parametrize(("capacity", "total"), [(97, 100_000), (4_800, 4_000_000)])
+class IndexBeforeData(AudioRing):
+    """Publishes samples before they are there: what the order of `write` is for."""
+
+    __slots__ = ()
+
+    def _put(self, data: bytes | memoryview) -> int:
+        size = min(len(data) // 2, self.writable) * 2
+        start, written = self.written % self.capacity * 2, self.written
+        self.written = written + size // 2
+        time.sleep(0)
+        first = min(size, len(self._buffer) - start)
+        self._buffer[start : start + first] = data[:first]
+        self._buffer[: size - first] = data[first:size]
+        return size // 2
+
+
+class EarlyFree(AudioRing):
+    """Gives room back before it has copied what is there."""
+
+    __slots__ = ()
+
+    def read_into(self, out: np.ndarray) -> int:
+        consumed = self.consumed
+        regions = self._regions(consumed, min(len(out), self.readable))
+        count = len(regions[0]) + len(regions[1])
+        self.consumed = consumed + count
+        time.sleep(0)
+        out[:count] = np.concatenate(regions)
+        return count
+
+
+# A period that is prime to every capacity: a sample in the wrong place cannot look right.
+PERIOD = 31_013
+BLOCK = 480  # samples of one audio callback: 20 ms
+
+
+def corrupted(ring: AudioRing, total: int, seed: int = 0) -> int:
+    """Send `total` samples from one thread to an audio callback in another; count the wrong ones."""
+    pattern = (np.arange(PERIOD + 24_000) % PERIOD).astype(np.int16)
+    # Deltas of many sizes; the shortest rings get what they can hold.
+    chance = random.Random(seed)
+    sizes = [chance.randrange(1, min(24_000, 2 * ring.capacity)) for _ in range(997)]
+    wrong = 0
+
+    def callback() -> None:
+        nonlocal wrong
+        out, received = np.empty(BLOCK, np.int16), 0
+        while received < total:
+            count = ring.read_into(out)
+            at = received % PERIOD
+            if count and not np.array_equal(out[:count], pattern[at : at + count]):
+                wrong += int((out[:count] != pattern[at : at + count]).sum())
+            received += count
+            if not count:
+                time.sleep(0)
+
+    thread = threading.Thread(target=callback)
+    thread.start()
+    sent = number = 0
+    while sent < total:
+        at, number = sent % PERIOD, number + 1
+        accepted = ring.write(pattern[at : at + min(sizes[number % 997], total - sent)])
+        sent += accepted
+        if not accepted:
+            time.sleep(0)
+    thread.join()
+    return wrong
+
+
+LONG = os.environ.get("DELTARING_LONG") == "1"
+
+
+@pytest.mark.parametrize(
+    ("capacity", "megabytes", "share"),
+    [(48_000, 10_000, 100), (65_536, 10_000, 100), (4_800, 1_000, 20), (97, 20, 1)],
+)
 def test_two_threads_see_every_sample_in_order(
-    capacity: int, total: int, fast_switching: None
+    capacity: int, megabytes: int, share: int, fast_switching: None
 ) -> None:
-    # A period that is prime to the capacity: a sample in the wrong place cannot look right.
-    period = 31_013
-    pattern = np.arange(period, dtype=np.int16)
-    ring = AudioRing(capacity)
+    """All of it with DELTARING_LONG=1; else a share in megabytes."""
+    total = (megabytes if LONG else share) * 1_000_000 // 2
+    assert corrupted(AudioRing(capacity), total) == 0
 
-    def produce() -> None:
-        sent = 0
-        while sent < total:
-            at = sent % period
-            sent += ring.write(pattern[at : min(at + capacity, at + total - sent, period)])
 
-    producer = threading.Thread(target=produce)
-    producer.start()
-    out, received = np.empty(capacity, np.int16), 0
-    while received < total:
-        count = ring.read_into(out)
-        expected = pattern[np.arange(received, received + count) % period]
-        assert np.array_equal(out[:count], expected)
-        received += count
-    producer.join()
+@pytest.mark.parametrize("ring", [IndexBeforeData, EarlyFree])
+@pytest.mark.parametrize("capacity", [97, 4_800, 48_000])
+def test_a_ring_in_the_wrong_order_is_found_out(
+    ring: type[AudioRing], capacity: int, fast_switching: None
+) -> None:
+    for seed in range(5):
+        total = 20 * capacity
+        while not (found := corrupted(ring(capacity), total, seed)) and total < 2_000 * capacity:
+            total *= 4
+        assert found
 
 
 # --- what has just been written ---------------------------------------------------------------------
@@ -347,3 +421,21 @@ def test_memory_that_was_given_back_is_not_recent() -> None:
     ring.clear()
     ring._detach()
     assert [len(part) for part in ring.recent(0, 4)] == [0, 0]
+
+
+def test_memory_is_taken_page_by_page() -> None:
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        pytest.skip("resident memory is read from /proc")
+    rings = [AudioRing(4 << 20) for _ in range(50)]
+    before = int(status.read_text().split()[1])
+    for ring in rings:
+        ring.write(samples(1, 2, 3))
+    grown = (int(status.read_text().split()[1]) - before) * os.sysconf("SC_PAGE_SIZE")
+    assert grown < 50 * 64 * 1024
+
+
+def test_a_ring_larger_than_all_memory_is_a_memory_error() -> None:
+    for capacity in (1 << 55, 1 << 62):
+        with pytest.raises(MemoryError):
+            AudioRing(capacity)

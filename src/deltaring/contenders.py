@@ -172,6 +172,15 @@ class _Deltaring:
         return event, ring.read_into(self.uint8)
 
 
+class _Reduced(_Deltaring):
+    """The same, each event applied to a `Session` on its way."""
+
+    def __init__(self, out: memoryview) -> None:
+        super().__init__(out)
+        apply, decode = deltaring.Session().apply, self.decode
+        self.decode = lambda frame: apply(decode(frame), 0.0)
+
+
 class _LeftInRing:
     """`Decoder.decode` alone: the samples wait in the ring, where a callback reads them."""
 
@@ -199,6 +208,7 @@ def _deltaring() -> Iterator[Contender]:
         name = f"deltaring {form}"
         yield Contender(name, RECEIVE, partial(_Deltaring, form=form))
         yield Contender(f"{name}, left in its ring", RECEIVE, partial(_LeftInRing, form=form))
+    yield Contender("deltaring, with its Session", RECEIVE, _Reduced)
     yield Contender("deltaring, fast path off", RECEIVE, partial(_Deltaring, fast_path=False))
 
 

@@ -13,10 +13,8 @@ import itertools
 from collections import OrderedDict, deque
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from deltaring.audio import PCM16, AudioFormat, find_format, stated_format
-from deltaring.ring import AudioRing, Samples
+from deltaring.ring import AudioRing, Samples, new_memory
 from deltaring.track import Key, Track
 
 HISTORY = 256
@@ -229,7 +227,7 @@ class TrackPool:
             return self._free.pop()
         del self._free[-1:]  # too small: a larger one takes its place
         try:
-            return np.empty(size, np.uint8)  # pages are touched only as audio arrives
+            return new_memory(size)
         except MemoryError:
             return None
 

@@ -15,12 +15,16 @@ The words are those of rtrb and PortAudio's pa_ringbuffer: full and empty are sh
 two regions of a wrap can be had without a copy.
 """
 
+import contextlib
+import mmap
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from deltaring.audio import INT16
+
+_OWN_PAGES = 1 << 20  # bytes; smaller rings share pages with other things
 
 Samples: TypeAlias = NDArray[Any]
 Regions: TypeAlias = tuple[Samples, Samples]
@@ -79,7 +83,7 @@ class AudioRing:
         ):
             raise ValueError("memory must be a contiguous array of uint8 in one dimension")
         if memory is None:
-            memory = np.empty(capacity * self._itemsize, np.uint8)
+            memory = new_memory(capacity * self._itemsize)
         self.written = self.consumed = self.dropped = self._origin = 0
         self._attach(capacity, memory)
 
@@ -256,6 +260,25 @@ class AudioRing:
             f"<AudioRing {self.dtype} capacity={self.capacity} readable={self.readable} "
             f"written={self.written} dropped={self.dropped}>"
         )
+
+
+def new_memory(size: int) -> Samples:
+    """Return `size` bytes, of which the system hands out a page of 4 KiB as it is first written.
+
+    From 4 MiB on, numpy asks for pages of 2 MiB, where the system has them: each of hundreds of
+    connections would take that much with its first delta, and wait until it is zeroed. Raises
+    MemoryError.
+    """
+    if size < _OWN_PAGES or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.empty(size, np.uint8)
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"no memory for a ring of {size} bytes: {error}") from None
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without pages of that size
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
 
 
 def _natural(count: int) -> int:
