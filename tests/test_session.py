@@ -1,10 +1,12 @@
 import gc
+import io
 import random
 import sys
 import tracemalloc
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -344,3 +346,34 @@ def test_a_hostile_session_stays_within_32_mib() -> None:
     assert len(state.errors) == MAX_ERRORS
     assert {"items", "responses", "turns", "errors", "text"} <= state.forgotten.keys()
     assert sys.getsizeof(state.usage) < 100_000
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_a_run_is_worth_as_much_as_its_deltas(rows: int) -> None:
+    chance = random.Random(rows)
+    lines = []
+    for number in range(60):
+        raw = audio_frame(
+            bytes(chance.choice((0, 1, 300))) or pcm(600, number),
+            response_id=f"r{number // 20}",
+            item_id=f"i{chance.randrange(2)}",
+        )
+        lines.append(b'{"time":%d.5,"source":"server","event":%s}\n' % (number, raw))
+        if number % 20 == 19:
+            done = response("response.done", f"r{number // 20}")
+            lines.append(b'{"time":%d.5,"source":"server","event":%s}\n' % (number, done))
+    by_run, by_line = Session(), Session()
+    space = np.empty(rows, deltaring.ROW)
+    recording = Recording(io.BytesIO(b"".join(lines)))
+    for record in recording.runs(lambda *at: by_run.decoder.scan(at[0], space, *at[1:])):
+        if isinstance(record, deltaring.Run):
+            by_run.apply_run(record)
+        else:
+            by_run.receive(record.frame, record.time)
+    for line in Recording(io.BytesIO(b"".join(lines))):
+        by_line.receive(line.frame, line.time)
+    assert state_of(by_run) == state_of(by_line)
+    assert by_run.latencies.turns[0].audible is not None

@@ -19,9 +19,10 @@ from deltaring.outdir import OutputFolder, folder_name
 from deltaring.recording import Record, Recording
 from deltaring.report import Report, Reporter
 from deltaring.run import ROW, Run
+from deltaring.session import Session
 from deltaring.speech import Speech
 from deltaring.track import AudioDelta, Track
-from deltaring.transcript import Entry, Transcript
+from deltaring.transcript import MAX_TEXT, Entry, Transcript
 
 # Room for all that a reader has in memory at a time, were it base64 of one byte a sample, at the
 # lowest rate. Rings are drained after each run, and an empty ring starts again at the beginning of
@@ -77,7 +78,7 @@ class _Reading:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._decoder = Decoder(
+        decoder = Decoder(
             seconds=(recording.longest_line + CHUNK) * _SECONDS_PER_BYTE,
             max_tracks=_MAX_TRACKS,
             max_frame=recording.max_frame,
@@ -85,11 +86,15 @@ class _Reading:
         )
         self._rows = np.empty(_ROWS, ROW)
         self._reporter = Reporter(recording)
-        self.transcript = Transcript()
+        self._session = Session(decoder, max_text=MAX_TEXT)
         self.speech: Speech | None = None
 
+    @property
+    def transcript(self) -> Transcript:
+        return self._session.transcript
+
     def scan(self, buffer: bytearray, start: int, stop: int) -> Run:
-        return self._decoder.scan(buffer, self._rows, start, stop)
+        return self._session.decoder.scan(buffer, self._rows, start, stop)
 
     def finish(self, records: Iterable[Record | Run], progress: Progress | None) -> Report:
         """Take all records, and return the report."""
@@ -103,25 +108,25 @@ class _Reading:
                 self._take(record)
             if progress is not None and not number % _PROGRESS:
                 progress(recording.offset)
-        if self.transcript.left_out:
+        if self._session.transcript.left_out:
             recording.report("there is more transcript than is kept; the rest was left out")
         for reason in self.speech.finish() if self.speech is not None else ():
             recording.report(reason)
-        return self._reporter.finish(self._decoder.stats)
+        return self._reporter.finish(self._session.decoder.stats)
 
     def _take_run(self, run: Run) -> None:
         self._reporter.take_run(run)
+        self._session.apply_run(run)
         for track in run.tracks:
             self._drain(track)
 
     def _take(self, record: Record) -> None:
-        event = self._decoder.decode(record.frame)
+        event = self._session.receive(record.frame, record.time)
         if type(event) is AudioDelta:
             self._reporter.take_audio(event, record.time)
             self._drain(event.track)
         else:
             self._reporter.take(event, record.time)
-            self.transcript.take(event, record.time)
 
     def _drain(self, track: Track) -> None:
         if self.speech is not None:

@@ -5,6 +5,7 @@ reads no clock and does no I/O. Everything is bounded, and what had to go is cou
 items and responses, the oldest before the newest.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -41,6 +42,7 @@ from deltaring.events import (
     TranscriptionSessionUpdated,
 )
 from deltaring.frame import Frame
+from deltaring.run import Run
 from deltaring.track import AudioDelta, Track
 from deltaring.transcript import Transcript
 from deltaring.turns import Turns
@@ -57,6 +59,7 @@ MAX_RATE_LIMITS = 64
 MAX_TEXT = 1 << 20
 """Characters of the transcript; a spoken hour has some 60,000."""
 
+_TOLD = ["time", "track", "start", "stop", "dropped"]  # of a row of a run
 _MAX_MESSAGE = 1_000  # characters of an error's text
 
 
@@ -67,7 +70,7 @@ class Response(Struct):
     status: str = ""
     """in_progress, completed, cancelled, incomplete, failed"""
     reason: str = ""
-    """Why it was not completed: turn_detected, max_output_tokens, content_filter, an error's code"""
+    """Why it was not completed: turn_detected, max_output_tokens, an error's code, ..."""
     conversation_id: str = ""
     created: float | None = None
     first_audio: float | None = None
@@ -160,6 +163,20 @@ class Session:
             handler(self, event, at)
         self.transcript.take(event, at)
         return event
+
+    def apply_run(self, run: Run) -> None:
+        """Take the audio deltas that `Decoder.scan` took, with their times, as `apply` would each.
+
+        Before the next frame or run is decoded, as their samples are looked at.
+        """
+        if all(self._is_settled(track) for track in run.tracks):
+            return
+        tracks = {track.serial: track for track in run.tracks}
+        for time, serial, start, stop, dropped in run.rows[_TOLD].tolist():
+            track = tracks[serial]
+            if not self._is_settled(track):
+                at = None if math.isnan(time) else time
+                self._audio(AudioDelta("", "", track, 0, start, stop, dropped), at)
 
     # --- state out ----------------------------------------------------------------------------
 
@@ -289,6 +306,10 @@ class Session:
         if response.done is None:
             response.done = at
         self.latencies.response_done(response.id, at)
+
+    def _is_settled(self, track: Track) -> bool:
+        """Whether further deltas of a track change nothing."""
+        return track is self._heard and track is self.latencies.settled
 
     def _audio(self, event: AudioDelta, at: float | None) -> None:
         if event.track is not self._heard and event.start < event.stop:

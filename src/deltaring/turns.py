@@ -80,7 +80,8 @@ class Turns:
         self.turns: deque[Turn] = deque(maxlen=most)
         self.forgotten = 0
         """Turns that had to go."""
-        self._settled: Track | None = None  # whose deltas can tell nothing new
+        self.settled: Track | None = None
+        """The track whose further deltas tell nothing new."""
         self._first: Track | None = None  # of the turn's audio
         self._closed = True  # the next event opens a turn
 
@@ -88,7 +89,7 @@ class Turns:
         if self._closed:
             self.forgotten += len(self.turns) == self.turns.maxlen
             self.turns.append(Turn())
-            self._settled = self._first = None
+            self.settled = self._first = None
             self._closed = False
         return self.turns[-1]
 
@@ -144,10 +145,10 @@ class Turns:
 
     def audio(self, event: AudioDelta, at: float | None) -> None:
         """Audio came: the first of a turn is what the user waits for."""
-        if event.track is self._settled or event.stop == event.start:
+        if event.track is self.settled or event.stop == event.start:
             return
         if self._is_late(event.response_id):
-            self._settled = event.track
+            self.settled = event.track
             return
         turn = self._current()
         if self._first is None:
@@ -156,7 +157,7 @@ class Turns:
         if event.track is self._first and turn.quiet:
             self._listen(turn, event, at)
         else:
-            self._settled = event.track
+            self.settled = event.track
 
     def _is_late(self, response_id: str) -> bool:
         """Whether an earlier turn had that response."""
@@ -170,7 +171,7 @@ class Turns:
             loud = _first_loud(region)
             if loud is not None:
                 turn.quiet = False
-                self._settled = event.track
+                self.settled = event.track
                 if at is not None and turn.first_audio is not None:
                     rate = event.track.sample_rate or 1
                     turn.audible = max(at, turn.first_audio + (position + loud) / rate)
