@@ -31,9 +31,13 @@ def test_root_is_the_beginning() -> None:
 
 
 def test_an_item_keeps_its_place() -> None:
-    conversation = placed(("a", None), ("b", "a"), ("a", "b"))
-    assert ids(conversation) == ["a", "b"]
-    assert conversation.item("a").added == 0.0  # type: ignore[union-attr]
+    conversation = placed(("a", None), ("b", "a"), ("c", "b"), ("c", "a"))
+    assert ids(conversation) == ["a", "b", "c"]
+    assert conversation.item("c").added == 2.0  # type: ignore[union-attr]
+
+
+def test_an_item_that_was_named_before_its_place_was_told_is_moved_there() -> None:
+    assert ids(placed(("reply", None), ("user", None), ("reply", "user"))) == ["user", "reply"]
 
 
 def test_the_oldest_go_beyond_the_bound() -> None:
@@ -77,14 +81,20 @@ def test_the_order_is_that_of_a_list(seed: int, most: int) -> None:
     chance = random.Random(seed)
     conversation = Conversation(most)
     expected: list[str] = []
+    loose: set[str] = set()
     for _ in range(40):
         item_id = f"i{chance.randrange(20)}"
         previous = chance.choice([None, "root", f"i{chance.randrange(20)}"])
         conversation.place(item_id, previous, None)
+        told = previous == "root" or previous in expected
+        if item_id in loose and told and previous != item_id:
+            expected.remove(item_id)
         if item_id not in expected:
             at = 0 if previous == "root" else len(expected)
             if previous in expected:
                 at = expected.index(previous) + 1
             expected.insert(at, item_id)
+            loose = (loose - {item_id}) | ({item_id} if not told else set())
             del expected[: max(0, len(expected) - most)]
+            loose &= set(expected)
         assert ids(conversation) == expected

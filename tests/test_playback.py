@@ -3,15 +3,16 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import deltaring
 from deltaring import AudioDelta, Decoder, Playback, PlaybackError, Truncation
-from deltaring.playback import GAP, MAX_LATENCY, PATIENCE
+from deltaring.playback import _MAX_STRETCHES, GAP, MAX_LATENCY, PATIENCE
 from tests.wire import audio_done, audio_frame, frame, response, session
 
 RATE = 24_000
@@ -425,7 +426,7 @@ def test_the_log_is_bounded(player: Player) -> None:
     for _ in range(10_000):
         player.give(1)
         player.pull(2)
-    assert len(player.playback._log) <= 4_096
+    assert len(player.playback._log) <= _MAX_STRETCHES
 
 
 @pytest.mark.parametrize("latency", [-0.1, float("nan"), float("inf")])
@@ -477,6 +478,131 @@ def test_without_ids_and_endings_a_pause_ends_the_cut(player: Player) -> None:
     player.give(10, "a", "")
     assert player.pull(12) == [*whole("a", 10), 0, 0]
     assert player.playback.late_samples == 10
+
+
+def test_a_response_id_that_comes_again_after_a_reconnect_is_another_response(
+    player: Player,
+) -> None:
+    player.decoder.decode(session())
+    player.give(100)
+    player.pull(10)
+    player.playback.interrupt()
+    player.decoder.decode(session())
+    player.sent.clear()
+    player.give(10)
+    assert player.pull(10) == whole("a", 10)
+
+
+def test_one_id_for_all_responses_does_not_silence_the_next(player: Player) -> None:
+    player.give(100, "a")
+    player.pull(10)
+    player.playback.interrupt()
+    player.end_response()
+    player.decoder.decode(response("response.created", "r"))
+    player.give(10, "b")
+    assert player.pull(10) == whole("b", 10)
+
+
+def test_what_comes_again_after_a_pause_is_heard_from_there(player: Player) -> None:
+    player.give(100, "a", "")
+    player.pull(10)
+    player.playback.interrupt()
+    player.pull(round(GAP * RATE))
+    player.give(30, "a", "")
+    player.pull(10)
+    (truncation,) = player.playback.interrupt()
+    assert truncation.heard == 110
+
+
+# --- what must not go wrong -----------------------------------------------------------------------
+
+
+def test_audio_that_waits_for_a_prebuffer_is_played_before_a_track_is_given_up() -> None:
+    player = Player(prebuffer_ms=200)
+    player.give(2_400, "a")
+    player.give(24_000, "b", "s")
+    player.pull(round(PATIENCE * RATE))
+    assert player.pull(2_400) == whole("a", 2_400)
+    assert player.playback.late_samples == 0
+
+
+def test_a_delta_between_two_looks_does_not_hide_an_item(player: Player) -> None:
+    """The decoder may write the last samples, and then end the track, while `interrupt` looks."""
+
+    class Ring(deltaring.AudioRing):
+        @property
+        def written(self) -> int:  # type: ignore[override]
+            before = written.__get__(self)
+            if meanwhile:
+                meanwhile.pop()()
+            return before
+
+        @written.setter
+        def written(self, value: int) -> None:
+            written.__set__(self, value)
+
+    written = deltaring.AudioRing.written  # type: ignore[misc]
+    meanwhile: list[Callable[[], object]] = []
+    player.give(100)
+    player.pull(100)
+    (track,) = player.decoder.tracks.values()
+    ring = Ring(10_000)
+    ring.write(np.zeros(100, np.int16))
+    ring.read(100)
+    track.ring = ring
+
+    def end() -> None:
+        ring.write(np.zeros(500, np.int16))
+        track._close()
+
+    meanwhile.append(end)
+    assert [truncation.heard for truncation in player.playback.interrupt()] == [100]
+
+
+def test_empty_tracks_do_not_pile_up(player: Player) -> None:
+    player.give(10, "a")
+    player.pull(20)
+    for number in range(5_000):
+        player.give(0, f"b{number}")
+        player.end(f"b{number}")
+        if number % 100 == 0:
+            player.pull(1)
+    assert len(player.playback._queue) < 200
+    assert len(player.playback._queue) == len(player.playback._queued)
+
+
+def test_a_track_that_got_memory_late_is_played() -> None:
+    player = Player(max_tracks=1)
+    player.give(10, "a", "r1")
+    player.give(0, "b", "r2")  # no memory, and nothing refused
+    player.end("a", "r1")
+    player.pull(10)
+    player.give(10, "c", "r3")
+    player.end("c", "r3")
+    player.pull(10)
+    player.give(10, "b", "r2")
+    assert player.pull(10) == whole("b", 10)
+
+
+def test_interruptions_without_callbacks_leave_no_memory_held() -> None:
+    player = Player(max_tracks=4)
+    for number in range(10):
+        player.give(100, "a", f"r{number}")
+        player.playback.interrupt()
+        player.give(100, "a", f"r{number}")
+        player.end_response(f"r{number}")
+    player.give(10, "b", "last")
+    assert player.pull(10) == whole("b", 10)
+
+
+def test_a_long_silence_within_a_response_does_not_save_it(player: Player) -> None:
+    player.give(10, "a")
+    player.end("a")
+    player.pull(10)
+    player.pull(round((MAX_LATENCY + 2) * RATE))
+    player.playback.interrupt()
+    player.give(10, "b")
+    assert player.pull(10) == [0] * 10
 
 
 # --- against a model --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Decoder.scan and the rows of a Run, for both forms of the kernel."""
 
+import gzip
 import io
 import json
 import math
@@ -329,3 +330,21 @@ def test_both_forms_take_the_same_of_known_forms(seed: int) -> None:
     runs = [scan(form, data) for form in ("pure", "native")]
     assert runs[0].rows.tobytes() == runs[1].rows.tobytes()
     assert runs[0].stop == runs[1].stop
+
+
+def test_a_stream_that_breaks_after_a_run_is_named_with_its_last_line() -> None:
+    data = gzip.compress(b"".join(audio_frame(pcm(600, n)) + b"\n" for n in range(100)))[:-8]
+    problems, rows = [], np.empty(1_000, ROW)
+    for scan_ in (deltaring.Decoder().scan, deltaring.Decoder(fast_path=False).scan):
+        recording = Recording(io.BytesIO(data), name="rec")
+        for _ in recording.runs(lambda *at, scan_=scan_: scan_(at[0], rows, *at[1:])):  # type: ignore[misc]
+            pass
+        problems.append(list(map(str, recording.problems)))
+    assert problems[0] == problems[1]
+    assert problems[0][0].startswith("rec:100: byte ")
+
+
+def test_rows_at_an_odd_address_are_refused() -> None:
+    rows = np.frombuffer(bytearray(64 * 4 + 1), np.uint8)[1:].view(ROW)
+    with pytest.raises(TypeError, match="rows must be"):
+        deltaring.Decoder().scan(AUDIO + b"\n", rows)

@@ -158,6 +158,23 @@ def test_a_truncated_item_says_where() -> None:
     assert state.items[0].audio_end_ms == 1_500
 
 
+def test_where_an_item_was_truncated_is_a_number_or_nothing() -> None:
+    for end, kept in ((1_500.5, 1_500), (-5, None), ("x" * 9_000, None), ({}, None)):
+        state = told(
+            message("conversation.item.added", "a"),
+            frame("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=end),
+        )
+        assert state.items[0].audio_end_ms == kept
+
+
+def test_an_item_with_an_odd_part_is_described_all_the_same() -> None:
+    state = told(
+        message("conversation.item.created", "a", role="user", status="completed", content=5)
+    )
+    (item,) = state.items
+    assert (item.role, item.status, item.done) == ("user", "completed", 0)
+
+
 def test_what_happens_to_unknown_items_is_no_matter() -> None:
     state = told(
         frame("conversation.item.deleted", item_id="x"),
@@ -228,9 +245,33 @@ def test_usage_beside_the_response_is_taken() -> None:
 def test_the_cost_of_transcription_is_kept_apart() -> None:
     done = frame(TRANSCRIPTION + "completed", item_id="u", content_index=0, transcript="hi",
                  usage={"type": "duration", "seconds": 2.5})  # fmt: skip
-    state = told(done, done)
+    state = told(done, done.replace(b'"u"', b'"v"'))
     assert state.transcription_usage == {"seconds": 5.0}
     assert state.usage == {}
+
+
+def test_a_transcription_that_is_told_twice_is_not_billed_again() -> None:
+    done = frame(TRANSCRIPTION + "completed", item_id="u", content_index=0, transcript="hi",
+                 usage={"type": "tokens", "total_tokens": 9})  # fmt: skip
+    assert told(done, done).transcription_usage == {"total_tokens": 9}
+
+
+def test_a_response_that_was_forgotten_is_not_billed_again() -> None:
+    done = [response("response.done", f"r{n}", usage=USAGE) for n in range(3)]
+    assert told(*done, done[0], max_responses=1).usage["total_tokens"] == 30
+
+
+def test_responses_without_ids_and_beginnings_are_billed_each() -> None:
+    assert (
+        told(*[frame("response.done", response={"usage": USAGE})] * 3).usage["total_tokens"] == 30
+    )
+
+
+def test_a_response_whose_id_is_too_long_is_counted_and_not_kept() -> None:
+    state = told(*(response("response.done", "r" * 1_000 + end, usage=USAGE) for end in "ab"))
+    assert (state.responses, state.usage["total_tokens"], state.forgotten) == (
+        [], 20, {"responses": 2},
+    )  # fmt: skip
 
 
 def test_responses_without_ids_are_the_newest_one() -> None:
@@ -263,9 +304,16 @@ def test_rate_limits_are_the_last_word_on_each() -> None:
         frame("rate_limits.updated", rate_limits=[{"name": "requests", "remaining": 9}]),
         frame("rate_limits.updated", rate_limits=[{"name": "tokens", "remaining": 4}]),
     )
-    assert {name: limit.remaining for name, limit in state.rate_limits.items()} == {  # type: ignore[union-attr]
+    assert {name: limit.remaining for name, limit in state.rate_limits.items()} == {
         "tokens": 4, "requests": 9,
     }  # fmt: skip
+
+
+def test_rate_limits_are_figures_and_bounded() -> None:
+    limits = [{"name": f"l{n}", "remaining": "x" * 999, "limit": 5} for n in range(70)]
+    state = told(frame("rate_limits.updated", rate_limits=limits))
+    assert state.rate_limits["l0"] == deltaring.RateLimit("l0", 5, None, None)
+    assert (len(state.rate_limits), state.forgotten) == (64, {"rate_limits": 6})
 
 
 def test_errors_are_kept_with_their_times() -> None:

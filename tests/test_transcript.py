@@ -177,7 +177,7 @@ def test_places_are_bounded_too() -> None:
         max_text=10_000,
     )
     assert transcript.left_out
-    assert len(transcript._slots) < 100
+    assert len(transcript._items) < 100
 
 
 def test_time_is_linear_in_the_number_of_deltas() -> None:
@@ -230,3 +230,75 @@ def test_an_entry_that_streams_can_be_asked_for() -> None:
     assert (entry.text, entry.final) == ("Hello", False)
     assert transcript.entry("b") is None
     assert transcript.entry("a", 1) is None
+
+
+def test_parts_without_item_ids_are_told_apart() -> None:
+    where = dict(response_id="r", item_id="")
+    transcript = told(
+        frame("response.output_audio_transcript.done", **where, output_index=0, content_index=0,
+              transcript="said"),
+        frame("response.function_call_arguments.done", **where, output_index=1, call_id="c1", arguments="{}"),
+        frame("response.function_call_arguments.done", **where, output_index=2, call_id="c2", arguments="[]"),
+    )  # fmt: skip
+    assert [(entry.kind, entry.text) for entry in transcript.entries] == [
+        ("speech", "said"), ("function_call", "{}"), ("function_call", "[]"),
+    ]  # fmt: skip
+
+
+def test_the_oldest_goes_where_there_is_no_room() -> None:
+    transcript = told(
+        *(
+            frame("response.text.done", **{**WHERE, "item_id": f"i{n}"}, text="x" * 50)
+            for n in range(20)
+        ),
+        max_text=1_000,
+    )
+    assert [entry.item_id for entry in transcript.entries] == ["i17", "i18", "i19"]
+    assert transcript.left_out
+
+
+def test_a_text_without_a_place_takes_no_room() -> None:
+    transcript = told(
+        frame("response.text.done", **{**WHERE, "item_id": "i" * 5_000}, text="x" * 900),
+        frame("response.text.done", **WHERE, text="hello"),
+        max_text=1_000,
+    )
+    assert [entry.text for entry in transcript.entries] == ["hello"]
+
+
+def test_room_is_given_back_with_what_goes() -> None:
+    transcript = told(max_text=5_000)
+    for number in range(2_000):
+        where = {**WHERE, "item_id": f"i{number}"}
+        transcript.take(deltaring.decode(frame("response.text.delta", **where, delta="ab" * 30)))
+        transcript.take(
+            deltaring.decode(frame("response.text.done", **where, text="c" * (number % 99)))
+        )
+        if number % 50 == 0:
+            transcript.take(deltaring.decode(frame("session.created", session={})))
+    entries = transcript.entries
+    used = sum(len(entry.text) + 2 * module._ENTRY + len(entry.item_id) for entry in entries)
+    assert len(entries) > 10
+    assert used <= 5_000 + len(entries) * (module._ENTRY + 8)
+
+
+def test_empty_deltas_take_no_memory() -> None:
+    transcript = told(*[frame("response.text.delta", **WHERE, delta="")] * 10)
+    assert all(u.streamed is None for item in transcript._items.values() for u in item.values())
+
+
+def test_an_odd_part_costs_no_other() -> None:
+    content = [{"type": "text", "text": "kept", "id": 7}, 5, {"type": "text", "text": ["x"]}]
+    item = {"id": "m", "type": "message", "role": "user", "status": "completed", "content": content}
+    transcript = told(frame("conversation.item.created", item=item))
+    assert [entry.text for entry in transcript.entries] == ["kept"]
+
+
+def test_a_transcription_session_is_an_epoch() -> None:
+    frames = []
+    for text in ("one", "two"):
+        frames += [
+            frame("transcription_session.created", session={}),
+            frame(TRANSCRIPTION + "completed", **USER, transcript=text),
+        ]
+    assert [entry.text for entry in told(*frames).entries] == ["one", "two"]

@@ -27,8 +27,9 @@ class Talk:
     def created(self, at: float | None, response_id: str = "r") -> None:
         self.hear(response("response.created", response_id), at)
 
-    def done(self, at: float | None, response_id: str = "r") -> None:
-        self.hear(response("response.done", response_id), at)
+    def done(self, at: float | None, response_id: str = "r", calls: bool = False) -> None:
+        output = [{"id": "c", "type": "function_call", "name": "f"}] * calls
+        self.hear(response("response.done", response_id, output=output, status="completed"), at)
 
     def audio(self, at: float | None, samples: object = (5_000,), response_id: str = "r") -> None:
         data = np.array(samples, np.int16).tobytes()
@@ -121,7 +122,7 @@ def test_an_unknown_format_is_audio_that_is_never_audible(talk: Talk) -> None:
 def test_a_response_that_only_calls_a_function_does_not_end_the_turn(talk: Talk) -> None:
     talk.stopped(1)
     talk.created(2, "r1")
-    talk.done(3, "r1")
+    talk.done(3, "r1", calls=True)
     talk.created(4, "r2")
     talk.audio(5, response_id="r2")
     talk.done(6, "r2")
@@ -217,3 +218,76 @@ def test_turns_are_bounded(talk: Talk) -> None:
         talk.done(number, f"r{number}")
     assert len(talk.turns) == 1_024
     assert talk.session.forgotten["turns"] == 3_000 - 1_024
+
+
+def test_an_answer_in_writing_ends_the_turn(talk: Talk) -> None:
+    talk.created(1, "r1")
+    talk.done(2, "r1")
+    talk.created(3_600, "r2")
+    talk.audio(3_600.5, response_id="r2")
+    assert [turn.to_first_audio for turn in talk.turns] == [None, 0.5]
+
+
+def test_one_track_for_all_turns_is_listened_to_from_where_the_turn_begins(talk: Talk) -> None:
+    for at in (0, 100):
+        talk.started(at)
+        talk.stopped(at + 1)
+        talk.audio(at + 2, [0] * 240 + [9_000] * 24_000, response_id="")
+    assert [turn.to_audible for turn in talk.turns] == pytest.approx([1.01, 1.01])
+
+
+def test_without_ids_what_is_heard_while_the_user_speaks_is_of_the_answer_before(
+    talk: Talk,
+) -> None:
+    talk.stopped(0)
+    talk.audio(1, response_id="")
+    talk.started(2)
+    talk.audio(2.1, response_id="")  # in flight
+    talk.stopped(3)
+    talk.audio(4, response_id="")
+    assert [turn.first_audio for turn in talk.turns] == [1, 4]
+    assert talk.turns[1].speech_started == 2
+
+
+def test_the_end_of_an_interrupted_response_is_its_own(talk: Talk) -> None:
+    for response_id in ("r", ""):
+        talk.created(1, response_id)
+        talk.audio(2, response_id=response_id)
+        talk.started(3)
+        talk.done(3.5, response_id)
+        interrupted, new = talk.turns[-2:]
+        assert (interrupted.response_done, new.response_done) == (3.5, None)
+
+
+def test_the_first_audible_sample_may_be_in_a_later_track(talk: Talk) -> None:
+    talk.created(0)
+    talk.audio(1, [0] * 24_000)
+    data = np.array([0] * 240 + [9_000], np.int16).tobytes()
+    talk.hear(audio_frame(data, response_id="r", item_id="second"), 1.5)
+    assert talk.turns[0].audible == 2.01
+
+
+def test_late_audio_of_a_response_that_is_done_is_not_the_next_ones(talk: Talk) -> None:
+    talk.created(0, "r1")
+    talk.done(0.1, "r1", calls=True)
+    talk.created(0.2, "r2")
+    talk.audio(0.3, response_id="r1")
+    talk.audio(0.9, response_id="r2")
+    assert talk.turns[0].first_audio == 0.9
+
+
+def test_one_response_id_for_all_turns(talk: Talk) -> None:
+    for at in (0, 10):
+        talk.created(at)
+        talk.audio(at + 1)
+        talk.done(at + 2)
+    assert [turn.to_first_audio for turn in talk.turns] == [1, 1]
+
+
+def test_a_response_that_was_cancelled_before_its_audio_answers_nothing(talk: Talk) -> None:
+    talk.stopped(1)
+    talk.created(1.1, "r1")
+    talk.hear(response("response.done", "r1", status="cancelled"), 1.2)
+    talk.created(1.3, "r2")
+    talk.audio(2, response_id="r2")
+    assert [turn.to_first_audio for turn in talk.turns] == [1]

@@ -46,11 +46,12 @@ def test_a_sum_is_no_part_of_what_was_summed() -> None:
     assert usage == USAGE
 
 
-def test_fields_are_bounded() -> None:
-    usage = stated_usage({f"f{n}": n for n in range(1_000)})
-    assert len(usage) == MAX_FIELDS
+def test_fields_are_bounded_over_all_levels() -> None:
+    usage = stated_usage({f"f{n}": {f"g{k}": k for k in range(9)} for n in range(1_000)})
+    assert sum(map(len, usage.values())) == MAX_FIELDS
     total = {"x": 1}
-    add_usage(total, usage)
+    for n in range(100):
+        add_usage(total, stated_usage({f"h{n}": {"a": 1}}))
     assert len(total) == MAX_FIELDS
 
 
@@ -65,4 +66,15 @@ def test_a_field_that_changes_its_kind_does_no_harm() -> None:
     total: dict[str, object] = {}
     for usage in ({"a": 1}, {"a": {"b": 1}}, {"c": {"d": 1}}, {"c": 5}):
         add_usage(total, usage)
-    assert total == {"a": 1, "c": {"d": 1}}
+    assert total == {"a": {"b": 1}, "c": {"d": 1}}
+
+
+def test_figures_that_no_sum_could_hold_are_none() -> None:
+    total: dict[str, object] = {}
+    for figure in (10**400, float("inf"), float("nan"), 1.5, 2**63, 2):
+        add_usage(total, stated_usage({"a": figure}))
+    assert total == {"a": 3.5}
+
+
+def test_keys_are_bounded() -> None:
+    assert stated_usage({"k" * 101: 1, "k" * 100: 2, "n" * 101: {"a": 1}}) == {"k" * 100: 2}

@@ -4,9 +4,11 @@ Rule: it holds structure, not contents: no text and no audio of an item is kept 
 the Transcript, audio in the rings), so an item of 3 MB takes as much room as one of 300 bytes.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
-from deltaring.events import ResponseItem
+from deltaring.events import text_of
 
 MAX_ID = 1_000
 """Characters of an id, a name or a status that is kept; real ones have some 30."""
@@ -43,6 +45,7 @@ class Conversation:
         self._most = most
         self._items: dict[str, Item] = {}
         self._last = ""  # id of the last one
+        self._loose: set[str] = set()  # those whose predecessor was not told
         self.forgotten = 0
         """Items that had to go, and items whose ids were too long to be kept."""
 
@@ -58,30 +61,44 @@ class Conversation:
     def clear(self) -> None:
         """A new session: ids may come again, and mean others."""
         self._items.clear()
+        self._loose.clear()
         self._last = ""
 
     def place(self, item_id: str, previous_id: object, at: float | None) -> Item | None:
         """Return the item of that id, entered behind another one where it is new.
 
         previous_id: of the item before it; "root" for none, and whatever is not known for the end,
-        as several servers never say. None is returned for an id that cannot be kept.
+            as several servers never say. An item that was entered without is moved when it is told.
+
+        None is returned for an id that cannot be kept.
         """
-        item = self._items.get(item_id)
-        if item is not None:
-            return item
         if not item_id or len(item_id) > MAX_ID:
             self.forgotten += bool(item_id)
             return None
-        item = Item(item_id, added=at)
-        if previous_id == "root" or (previous_id in self._items and previous_id != self._last):
+        told = previous_id == "root" or previous_id in self._items
+        item = self._items.get(item_id)
+        if item is None:
+            item = Item(item_id, added=at)
+            self._enter(item, previous_id, told)
+        elif told and item_id in self._loose and previous_id != item_id:
+            del self._items[item_id]
+            self._insert(item, previous_id)
+            self._loose.discard(item_id)
+        return item
+
+    def _enter(self, item: Item, previous_id: object, told: bool) -> None:
+        if told and previous_id != self._last:
             self._insert(item, previous_id)
         else:
-            self._items[item_id] = item
-            self._last = item_id
+            self._items[item.id] = item
+            self._last = item.id
+        if not told:
+            self._loose.add(item.id)
         if len(self._items) > self._most:
-            del self._items[next(iter(self._items))]
+            oldest = next(iter(self._items))
+            del self._items[oldest]
+            self._loose.discard(oldest)
             self.forgotten += 1
-        return item
 
     def _insert(self, item: Item, previous_id: object) -> None:
         """Rare: the end is where nearly all go, so a copy of the rest is no matter."""
@@ -91,15 +108,10 @@ class Conversation:
         self._items = {other.id: other for other in others}
         self._last = others[-1].id
 
-    def describe(self, item: Item, stated: ResponseItem, response_id: str) -> None:
+    def describe(self, item: Item, stated: Any, response_id: str) -> None:
         """Take what the server says of an item; what it does not say stays as it was."""
-        item.type = _short(stated.type) or item.type
-        item.role = _short(stated.role) or item.role
-        item.status = _short(stated.status) or item.status
-        item.name = _short(stated.name) or item.name
-        item.call_id = _short(stated.call_id) or item.call_id
+        for name in ("type", "role", "status", "name", "call_id"):
+            value = text_of(stated, name)[:MAX_ID]
+            if value:
+                setattr(item, name, value)
         item.response_id = response_id[:MAX_ID] or item.response_id
-
-
-def _short(value: str | None) -> str:
-    return value[:MAX_ID] if value else ""

@@ -242,8 +242,8 @@ class Decoder:
         Each is a line that ends with LF or CR LF: a frame, or a frame in the envelope of a
         recording (docs/recording.md). The first line that is anything else ends the run, as do the
         first that is not complete, and the end of `rows`; that line is for `decode`. All samples
-        are in their rings, so these need room for what `buffer` holds; what does not fit is
-        dropped, as always, and counted in the rows.
+        are in their rings, so these need room for what `buffer` holds, and `max_tracks` for its
+        tracks; what does not fit is dropped, as always, and counted in the rows.
 
         buffer: bytes or bytearray. rows: an array of dtype ROW in one dimension, filled from its
         start.
@@ -282,7 +282,7 @@ class Decoder:
         return event
 
     def _response_created(self, event: ResponseCreated) -> ResponseCreated:
-        self._pool.response_created()
+        self._pool.response_created(_id(event.response))
         self._pool.response_stated(_id(event.response), *_output(event.response))
         return event
 

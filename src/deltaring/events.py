@@ -217,6 +217,20 @@ class TranscriptionLanguage(Struct, frozen=True, gc=False):
     code: str = ""
 
 
+def field_of(part: Any, name: str) -> Any:
+    """Return a field of a nested part, which is a dict where it did not fit its declared form.
+
+    None where there is no such field.
+    """
+    return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
+
+
+def text_of(part: Any, name: str) -> str:
+    """Return a field of a nested part that is a text; "" for anything else."""
+    value = field_of(part, name)
+    return value if isinstance(value, str) else ""
+
+
 # --- bases -----------------------------------------------------------------------------------
 
 

@@ -35,7 +35,8 @@ without ids mostly tell replies apart by their events; for one that does not, a 
 MAX_LATENCY = 10.0
 """Seconds of output that are remembered for `interrupt`; no device is later than that."""
 
-_MAX_STRETCHES = 4_096  # of the log; a callback adds one or two
+_MAX_STRETCHES = 32_768  # of the log: 10 s of callbacks of 16 samples, each with an underrun
+_MAX_LEFT = 4_096  # tracks that are remembered as left; the decoder forgets those before them
 _MAX_CUT = 1_024  # responses that are remembered as cut; late deltas come within seconds
 
 
@@ -90,9 +91,8 @@ class _Voice:
 
     @property
     def truncated(self) -> bool:
-        """Whether less was heard than there is, or will be."""
-        ring = self.track.ring
-        return self.heard < ring.written + ring.dropped or not self.complete
+        """Whether less was heard than there will be, or is: in this order, as data comes first."""
+        return not self.complete or self.heard < self.track.ring.written + self.track.ring.dropped
 
 
 class _Stretch:
@@ -138,9 +138,12 @@ class Playback:
         self._lock = threading.Lock()
         self._opened = decoder.follow()
         self._queue: deque[_Voice] = deque()
-        self._left: dict[int, _Voice] = {}  # by serial; as long as their tracks have memory
-        self._newest = 0  # serial of the latest track that was queued or left
-        self._cut: dict[int, None] = {}  # hashes of response ids, so that a long id takes no room
+        self._queued: set[Track] = set()
+        self._kept = 0  # length of the queue when it was last tidied up
+        self._left: dict[Track, _Voice] = {}  # as long as they have memory
+        self._gone: dict[Track, None] = {}  # those that were left, and have none
+        self._last: _Voice | None = None  # that was put out
+        self._cut: dict[int, None] = {}  # the responses that were
         self._log: deque[_Stretch] = deque()  # what was put out
         self._logged = 0
         self.underruns = 0
@@ -208,7 +211,8 @@ class Playback:
 
     def _is_ready(self, voice: _Voice) -> bool:
         complete, readable = voice.complete, voice.track.ring.readable
-        return readable > 0 and (not voice.buffering or complete or readable >= self._prebuffer)
+        waiting = voice.buffering and voice.waited < PATIENCE * self.sample_rate
+        return readable > 0 and (not waiting or complete or readable >= self._prebuffer)
 
     def _is_given_up(self, voice: _Voice) -> bool:
         return voice.waited >= PATIENCE * self.sample_rate and any(
@@ -216,6 +220,7 @@ class Playback:
         )
 
     def _put_out(self, voice: _Voice, count: int) -> None:
+        self._last = voice
         voice.heard += count
         voice.started, voice.buffering, voice.waited = True, False, 0
         self._note(voice, count)
@@ -246,14 +251,25 @@ class Playback:
     def _queue_opened(self) -> None:
         while self._opened:
             track = self._opened.popleft()
-            if any(voice.track is track for voice in self._queue):
+            if track in self._queued or track.drained:  # what comes for it then is told again
                 continue
             voice = _Voice(track, self._refusal(track))
-            if track.serial > self._newest and hash(track.key[0]) not in self._cut:
-                self._queue.append(voice)
+            if track in self._left or track in self._gone or _reply(track) in self._cut:
+                self._left.setdefault(track, voice)
             else:
-                self._left.setdefault(track.serial, voice)
-            self._newest = max(self._newest, track.serial)
+                self._enqueue(voice)
+        if len(self._queue) > 2 * self._kept + 64:
+            self._tidy()
+
+    def _enqueue(self, voice: _Voice) -> None:
+        self._queue.append(voice)
+        self._queued.add(voice.track)
+
+    def _tidy(self) -> None:
+        """Drop the voices that have nothing to say any more, wherever they stand."""
+        self._queue = deque(voice for voice in self._queue if not voice.ended)
+        self._queued = {voice.track for voice in self._queue}
+        self._kept = len(self._queue)
 
     def _refusal(self, track: Track) -> str:
         """Say why a track cannot be played, or nothing."""
@@ -264,27 +280,35 @@ class Playback:
         return ""
 
     def _leave(self, voice: _Voice) -> None:
-        self._queue.remove(voice)
-        self._left[voice.track.serial] = voice
+        """Take the first voice off the queue; its track is watched as long as it has memory."""
+        self._queue.popleft()
+        self._queued.discard(voice.track)
+        self._left[voice.track] = voice
         voice.quiet = 0
 
     def _clear_left(self, count: int) -> None:
         """Clear what came too late, before `count` more samples are put out."""
-        for serial, voice in list(self._left.items()):
-            ring, has_id = voice.track.ring, bool(voice.track.key[0])
-            if (
-                not ring.capacity
-            ):  # the decoder took its memory back; should it get more, it is told
-                del self._left[serial]
+        for track, voice in list(self._left.items()):
+            ring, has_id = track.ring, bool(track.key[0])
+            if not ring.capacity:  # the decoder took its memory back; should it get more, it tells
+                del self._left[track]
+                self._gone[track] = None
             elif not ring.readable:
                 voice.quiet += count
             elif voice.quiet < GAP * self.sample_rate or has_id or voice.refusal:
                 self.late_samples += ring.clear()
                 voice.quiet = 0
             else:
-                del self._left[serial]
-                voice.waited = 0
-                self._queue.append(voice)
+                self._resume(voice)
+        while len(self._gone) > _MAX_LEFT:
+            del self._gone[next(iter(self._gone))]
+
+    def _resume(self, voice: _Voice) -> None:
+        """Have a track heard again from here on."""
+        del self._left[voice.track]
+        again = _Voice(voice.track, voice.refusal)
+        again.heard = voice.track.ring.consumed
+        self._enqueue(again)
 
     # --- interruption -----------------------------------------------------------------------------
 
@@ -303,14 +327,15 @@ class Playback:
             raise ValueError(f"latency is out of range: {latency!r}")
         with self._lock:
             self._queue_opened()
+            self._clear_left(0)
             self._take_back(round(latency * self.sample_rate))
             played = [stretch.voice for stretch in self._log if stretch.voice is not None]
             voices = dict.fromkeys([*played, *self._queue])
             truncated = [voice for voice in voices if voice.truncated]
-            self._cut_responses([*played[-1:], *truncated])
-            for voice in list(self._queue):
-                self.cut_samples += voice.track.ring.clear()
-                self._leave(voice)
+            self._cut_responses([*([self._last] if self._last else []), *truncated])
+            while self._queue:
+                self.cut_samples += self._queue[0].track.ring.clear()
+                self._leave(self._queue[0])
             self._log.clear()
             self._logged = 0
         return [self._truncation(voice) for voice in truncated]
@@ -325,9 +350,8 @@ class Playback:
 
     def _cut_responses(self, voices: list[_Voice]) -> None:
         for voice in voices:
-            response_id = voice.track.key[0]
-            if response_id:  # without one, it is the track alone that is left
-                self._cut[hash(response_id)] = None
+            if voice.track.key[0]:  # without an id, it is the track alone that is left
+                self._cut[_reply(voice.track)] = None
         while len(self._cut) > _MAX_CUT:
             del self._cut[next(iter(self._cut))]
 
@@ -335,3 +359,8 @@ class Playback:
         _, item_id, content_index = voice.track.key
         end = voice.heard * 1_000 // self.sample_rate
         return Truncation(item_id, content_index, voice.heard, end)
+
+
+def _reply(track: Track) -> int:
+    """Which response a track belongs to; a hash, as an id may be long."""
+    return hash((track.epoch, track.key[0]))

@@ -85,6 +85,7 @@ class TrackPool:
 
     __slots__ = (
         "_current",
+        "_epoch",
         "_forgotten_bytes",
         "_forgotten_dropped",
         "_forgotten_late",
@@ -130,6 +131,7 @@ class TrackPool:
         self._holders: dict[int, Track] = {}  # the tracks that have memory, by serial
         self._history = _TrackList(HISTORY)  # those that gave it back
         self._starved = _TrackList(STARVED)  # those that got none
+        self._epoch = 0  # goes up where response ids may come again, and mean others
         self._free: list[Samples] = []  # last in, first out: warm pages first
         self._opened: deque[Track] | None = None  # for who follows
         self._serials = itertools.count(1)
@@ -140,7 +142,8 @@ class TrackPool:
 
         Another thread may take from it. It ends an earlier one, and keeps the last STARVED.
         """
-        self._opened = deque(self._holders.values(), STARVED)
+        tracks = sorted(self._holders.values(), key=lambda track: track.serial)
+        self._opened = deque(tracks, STARVED)
         return self._opened
 
     # --- formats ----------------------------------------------------------------------------
@@ -185,7 +188,7 @@ class TrackPool:
 
     def _open(self, key: Key) -> Track:
         format = self._format_for(key[0])
-        track = Track(key, next(self._serials), format, self._new_ring(format))
+        track = Track(key, next(self._serials), format, self._new_ring(format), self._epoch)
         self._current[key] = track
         self.tracks.pop(key, None)  # of an earlier response or epoch; its place is not this one's
         self.tracks[key] = track
@@ -199,9 +202,9 @@ class TrackPool:
         """
         self._history.pop(track.serial, None)
         self._starved.pop(track.serial, None)
-        written = track.ring.written
-        track.ring = self._new_ring(track._format)
-        track.ring.written = track.ring.consumed = written
+        ring = self._new_ring(track._format)
+        ring.written = ring.consumed = track.ring.written
+        track.ring = ring  # as a whole: its consumer may be looking
         self._keep(track)
 
     def _keep(self, track: Track) -> None:
@@ -256,10 +259,12 @@ class TrackPool:
         """The track of that key is done; without a response id, its key is free again."""
         self._close(key)
 
-    def response_created(self) -> None:
+    def response_created(self, response_id: str) -> None:
         """Tracks without a response id belong to an earlier response: they are done."""
         for key in [key for key in self._current if not key[0]]:
             self._close(key)
+        if any(track.key[0] == response_id and track.done for track in self._current.values()):
+            self._epoch += 1  # this server has one id for all
 
     def response_done(self, response_id: str) -> None:
         """The tracks of that response are done, and those without a response id."""
@@ -271,6 +276,7 @@ class TrackPool:
         for key in list(self._current):
             self._close(key)
         self._current.clear()
+        self._epoch += 1
         self.route = None
         self._response_formats.clear()
         self._latest_format = None

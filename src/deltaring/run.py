@@ -22,7 +22,8 @@ ROW: Final = np.dtype(
         ("stop", np.int64),
         ("dropped", np.int64),
         ("ga", np.int64),
-    ]
+    ],
+    align=True,
 )
 """One line of a run, 64 bytes:
 

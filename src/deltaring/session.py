@@ -31,7 +31,6 @@ from deltaring.events import (
     RateLimitsUpdated,
     ResponseCreated,
     ResponseDone,
-    ResponseItem,
     ResponseOutputItemAdded,
     ResponseOutputItemDone,
     ServerEvent,
@@ -40,13 +39,15 @@ from deltaring.events import (
     SessionUpdated,
     TranscriptionSessionCreated,
     TranscriptionSessionUpdated,
+    field_of,
+    text_of,
 )
 from deltaring.frame import Frame
 from deltaring.run import Run
 from deltaring.track import AudioDelta, Track
-from deltaring.transcript import Transcript
+from deltaring.transcript import CALLS, Transcript
 from deltaring.turns import Turns
-from deltaring.usage import add_usage, stated_usage
+from deltaring.usage import add_usage, is_number, stated_usage
 
 MAX_ITEMS = 1_024
 """A session lasts an hour at most, which has some hundreds of items."""
@@ -59,6 +60,7 @@ MAX_RATE_LIMITS = 64
 MAX_TEXT = 1 << 20
 """Characters of the transcript; a spoken hour has some 60,000."""
 
+_MAX_BILLS = 16_384  # responses and transcriptions of which it is known that they were counted
 _TOLD = ["time", "track", "start", "stop", "dropped"]  # of a row of a run
 _MAX_MESSAGE = 1_000  # characters of an error's text
 
@@ -119,7 +121,8 @@ class Session:
         self._responses: dict[str, Response] = {}
         self._heard: Track | None = None  # whose first audio is noted
         self._newest = Response()  # where the server gives responses no ids
-        self._closed = Counter[str]()
+        self._gone = Counter[str]()
+        self._billed: dict[int, None] = {}  # hashes of what usage was counted for
         self.epoch = 0
         """How many sessions there were: a session.created begins one."""
         self.config: SessionInfo | dict[str, Any] | None = None
@@ -136,7 +139,7 @@ class Session:
         """Tokens of all responses, summed field by field; cached ones are part of the input."""
         self.transcription_usage: dict[str, Any] = {}
         """The same for the transcription of the user's audio, seconds where that is the unit."""
-        self.rate_limits: dict[str, RateLimit | dict[str, Any]] = {}
+        self.rate_limits: dict[str, RateLimit] = {}
         """The last word on each, by name."""
         self.errors: deque[SessionError] = deque(maxlen=MAX_ERRORS)
         self.error_count = 0
@@ -202,7 +205,7 @@ class Session:
             "turns": self.latencies.forgotten,
             "errors": self.error_count - len(self.errors),
             "text": self.transcript.left_out,
-            **self._closed,
+            **self._gone,
         }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -219,22 +222,23 @@ class Session:
 
     def _session_updated(self, event: Any, at: float | None) -> None:
         config = self.config = event.session
-        audio, flat = _field(config, "audio"), _field(config, "input_audio_format")
+        audio, flat = field_of(config, "audio"), field_of(config, "input_audio_format")
         self.input_format = stated_format(audio, flat, "input") or self.input_format
-        flat = _field(config, "output_audio_format")
+        flat = field_of(config, "output_audio_format")
         self.output_format = stated_format(audio, flat, "output") or self.output_format
 
     def _item(self, event: Any, at: float | None) -> Item | None:
-        stated = event.item
-        item_id = _text(_field(stated, "id"))
+        item_id = text_of(event.item, "id")
         item = self.conversation.place(item_id, getattr(event, "previous_item_id", None), at)
-        if item is not None and isinstance(stated, ResponseItem):
-            self.conversation.describe(item, stated, getattr(event, "response_id", ""))
+        if item is not None:
+            self.conversation.describe(item, event.item, getattr(event, "response_id", ""))
+            if item.status == "completed" and item.done is None:
+                item.done = at
         return item
 
     def _item_created(self, event: ConversationItemCreated, at: float | None) -> None:
         """Beta's one event for an item of the user's, and for one that has only begun."""
-        if _field(event.item, "status") == "in_progress":
+        if text_of(event.item, "status") == "in_progress":
             self._item(event, at)
         else:
             self._item_done(event, at)
@@ -252,13 +256,14 @@ class Session:
     def _item_truncated(self, event: ConversationItemTruncated, at: float | None) -> None:
         item = self.conversation.item(event.item_id)
         if item is not None:
-            item.audio_end_ms = event.audio_end_ms
+            end: Any = event.audio_end_ms  # it may be anything where the event did not fit
+            item.audio_end_ms = round(end) if is_number(end) and end >= 0 else None
 
     def _speech_started(self, event: InputAudioBufferSpeechStarted, at: float | None) -> None:
         self.latencies.speech_started(event.item_id[:MAX_ID], at)
 
     def _speech_stopped(self, event: InputAudioBufferSpeechStopped, at: float | None) -> None:
-        self.latencies.speech_stopped(_text(event.item_id)[:MAX_ID], at)
+        self.latencies.speech_stopped(text_of(event, "item_id")[:MAX_ID], at)
 
     def _committed(self, event: InputAudioBufferCommitted, at: float | None) -> None:
         self.conversation.place(event.item_id, event.previous_item_id, at)
@@ -267,45 +272,63 @@ class Session:
     def _transcribed(
         self, event: ConversationItemInputAudioTranscriptionCompleted, at: float | None
     ) -> None:
-        add_usage(self.transcription_usage, stated_usage(event.usage))
+        if self._is_new_bill(event.item_id, event.content_index):
+            add_usage(self.transcription_usage, stated_usage(event.usage))
 
     def _response_created(self, event: ResponseCreated, at: float | None) -> None:
-        response = self._response(_text(_field(event.response, "id")), new=True)
+        response = self._response(text_of(event.response, "id"), new=True)
         response.created = at if response.created is None else response.created
         self._describe(response, event.response)
         self.latencies.response_created(response.id, at)
 
     def _response(self, response_id: str, *, new: bool = False) -> Response:
         """Return the response of that id, entered where it is new; without an id, the newest."""
-        key = response_id[:MAX_ID]
-        response = self._responses.get(key) if key else self._newest
-        if response is None or (new and not key):
-            response = Response(key)
-            if key:
-                self._responses[key] = response
-            else:
-                self._newest = response
-        if len(self._responses) > self._max_responses:
-            del self._responses[next(iter(self._responses))]
-            self._closed["responses"] += 1
+        if not response_id:
+            self._newest = Response() if new else self._newest
+            return self._newest
+        response = self._responses.get(response_id)
+        if response is None:
+            response = Response(response_id[:MAX_ID])
+            if len(response_id) <= MAX_ID:
+                self._responses[response_id] = response
+            if len(response_id) > MAX_ID or len(self._responses) > self._max_responses:
+                self._gone["responses"] += 1
+            if len(self._responses) > self._max_responses:
+                del self._responses[next(iter(self._responses))]
         return response
 
     def _describe(self, response: Response, stated: Any) -> None:
-        response.status = _text(_field(stated, "status"))[:MAX_ID] or response.status
-        conversation = _text(_field(stated, "conversation_id"))[:MAX_ID]
+        response.status = text_of(stated, "status")[:MAX_ID] or response.status
+        conversation = text_of(stated, "conversation_id")[:MAX_ID]
         response.conversation_id = conversation or response.conversation_id
-        response.reason = _reason(_field(stated, "status_details")) or response.reason
+        response.reason = _reason(field_of(stated, "status_details")) or response.reason
 
     def _response_done(self, event: ResponseDone, at: float | None) -> None:
-        response = self._response(_text(_field(event.response, "id")))
+        response_id = text_of(event.response, "id")
+        response = self._response(response_id)
         self._describe(response, event.response)
-        usage = stated_usage(_field(event.response, "usage")) or stated_usage(event.usage)
-        if response.usage is None and usage:  # a second response.done is no second bill
+        usage = stated_usage(field_of(event.response, "usage")) or stated_usage(event.usage)
+        if usage and (not response_id or self._is_new_bill(response_id)):
             response.usage = usage
             add_usage(self.usage, usage)
         if response.done is None:
             response.done = at
-        self.latencies.response_done(response.id, at)
+        if not response_id:
+            self._newest = Response()
+        output = field_of(event.response, "output")
+        calls = isinstance(output, list) and any(text_of(it, "type") in CALLS for it in output)
+        answered = response.status == "completed" and not calls
+        self.latencies.response_done(response.id, at, answered=answered)
+
+    def _is_new_bill(self, *what: object) -> bool:
+        """Whether usage of that was not counted yet: events may come twice."""
+        key = hash((self.epoch, *what))
+        if key in self._billed:
+            return False
+        self._billed[key] = None
+        if len(self._billed) > _MAX_BILLS:
+            del self._billed[next(iter(self._billed))]
+        return True
 
     def _is_settled(self, track: Track) -> bool:
         """Whether further deltas of a track change nothing."""
@@ -320,15 +343,18 @@ class Session:
         self.latencies.audio(event, at)
 
     def _limits(self, event: RateLimitsUpdated, at: float | None) -> None:
-        for limit in event.rate_limits:
-            name = _text(_field(limit, "name"))[:MAX_ID]
-            if name in self.rate_limits or len(self.rate_limits) < MAX_RATE_LIMITS:
-                self.rate_limits[name] = limit
+        for stated in event.rate_limits:
+            limit = RateLimit(text_of(stated, "name")[:MAX_ID], *_figures(stated))
+            if limit.name in self.rate_limits or len(self.rate_limits) < MAX_RATE_LIMITS:
+                self.rate_limits[limit.name or ""] = limit
+            else:
+                self._gone["rate_limits"] += 1
 
     def _error(self, event: ErrorEvent, at: float | None) -> None:
         self.error_count += 1
-        texts = (_field(event.error, name) for name in ("type", "code", "message", "event_id"))
-        self.errors.append(SessionError(at, *(_text(text)[:_MAX_MESSAGE] for text in texts)))
+        fields = (field_of(event.error, name) for name in ("type", "code", "message", "event_id"))
+        texts = ("" if field is None else str(field)[:_MAX_MESSAGE] for field in fields)
+        self.errors.append(SessionError(at, *texts))
 
 
 _HANDLERS: Final[dict[type, Callable[[Session, Any, float | None], object]]] = {
@@ -355,13 +381,10 @@ _HANDLERS: Final[dict[type, Callable[[Session, Any, float | None], object]]] = {
 }
 
 
-def _field(part: Any, name: str) -> Any:
-    """A field of a nested part, which is a dict where it did not fit its declared form."""
-    return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+def _figures(limit: Any) -> list[Any]:
+    """What a rate limit says in numbers."""
+    values = (field_of(limit, name) for name in ("limit", "remaining", "reset_seconds"))
+    return [value if is_number(value) else None for value in values]
 
 
 def _reason(details: Any) -> str:

@@ -66,16 +66,22 @@ class Track:
         "_table",
         "_wide",
         "done",
+        "epoch",
         "key",
         "overrun",
         "ring",
         "serial",
     )
 
-    def __init__(self, key: Key, serial: int, format: AudioFormat, ring: AudioRing) -> None:
+    def __init__(
+        self, key: Key, serial: int, format: AudioFormat, ring: AudioRing, epoch: int = 0
+    ) -> None:
         self.key = key
         self.serial = serial
         """Unique in its decoder, in the order of first audio; keys may come again."""
+        self.epoch = epoch
+        """Tells responses apart whose ids are the same: it goes up with each session.created, and
+        where a response.created names an id that was done."""
         self.ring = ring
         self.done = False
         """The server said that this was all; deltas may come all the same."""

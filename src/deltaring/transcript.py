@@ -5,7 +5,9 @@ in which texts become final: the user's words may be transcribed long after the 
 was said stays said: a deleted item leaves the model's context, not the transcript.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from io import StringIO
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -23,8 +25,6 @@ from deltaring.events import (
     ResponseDone,
     ResponseFunctionCallArgumentsDelta,
     ResponseFunctionCallArgumentsDone,
-    ResponseInfo,
-    ResponseItem,
     ResponseMcpCallArgumentsDelta,
     ResponseMcpCallArgumentsDone,
     ResponseOutputAudioTranscriptDelta,
@@ -38,6 +38,9 @@ from deltaring.events import (
     SessionCreated,
     SessionInputTranscriptDelta,
     SessionOutputTranscriptDelta,
+    TranscriptionSessionCreated,
+    field_of,
+    text_of,
 )
 
 MAX_TEXT = 16 << 20
@@ -45,7 +48,10 @@ MAX_TEXT = 16 << 20
 
 _ENTRY = 100  # characters that an entry counts besides its text
 
-_CALLS = ("function_call", "mcp_call")
+CALLS = ("function_call", "mcp_call")
+"""Types of items that call something; for an mcp_call, the server does."""
+
+MAX_ID = 1_000  # characters of an id or a name; real ones have some 30
 _TRANSLATION = "translation"  # in place of a response: a translation session has one long turn
 _FINAL_TEXTS = ("input_text", "text", "output_text")
 _SPEECH = ("input_audio", "audio", "output_audio")
@@ -73,42 +79,56 @@ class Entry(Struct, omit_defaults=True):
     final: bool = False
 
 
+class _Utterance:
+    """An entry, and what has streamed of it as long as it is not final."""
+
+    __slots__ = ("entry", "key", "streamed")
+
+    def __init__(self, key: str, entry: Entry) -> None:
+        self.key = key
+        self.entry = entry
+        self.streamed: StringIO | None = None
+
+    def settled(self) -> Entry:
+        """The entry, with all its text so far."""
+        if self.streamed is not None:
+            self.entry.text = self.streamed.getvalue()
+        return self.entry
+
+
 class Transcript:
-    """Collects the texts of both sides, while they stream and when they are final."""
+    """Collects the texts of both sides, while they stream and when they are final.
+
+    It keeps `max_text` characters; beyond that the oldest entries go.
+    """
 
     def __init__(self, max_text: int = MAX_TEXT) -> None:
         """Begin without entries. max_text: characters of texts and ids that are kept."""
-        self._finished: list[Entry] = []  # of earlier sessions
-        self._slots: dict[str, dict[int, Entry]] = {}
-        self._parts: dict[Slot, list[str]] = {}  # what has streamed of entries that are not final
+        self._finished: deque[Entry] = deque()  # of earlier sessions
+        self._items: dict[str, dict[int, _Utterance]] = {}
         self._turns = {"user": 0, "assistant": 0}  # tell entries apart where items have no id
         self._room = max_text
         self._time: float | None = None
         self.left_out = 0
-        """Characters that were not taken, because there were more than `max_text`."""
+        """Characters that had to go, with their ids."""
 
     @property
     def entries(self) -> list[Entry]:
         """The entries that have text, in the conversation's order."""
-        return self._finished + self._session()
+        return [*self._finished, *self._session()]
 
     def _session(self) -> list[Entry]:
-        for (key, index), parts in self._parts.items():
-            self._slots[key][index].text = "".join(parts)
         return [
             entry
-            for slots in self._slots.values()
-            for _, entry in sorted(slots.items())
-            if entry.text or entry.kind in _CALLS
+            for item in self._items.values()
+            for _, utterance in sorted(item.items())
+            if (entry := utterance.settled()).text or entry.kind in CALLS
         ]
 
     def entry(self, item_id: str, content_index: int = 0) -> Entry | None:
-        """Return the entry of one part of an item, with what has streamed so far, if there is one."""
-        entry = self._slots.get(item_id, {}).get(content_index)
-        parts = self._parts.get((item_id, content_index))
-        if entry is not None and parts is not None:
-            entry.text = "".join(parts)
-        return entry
+        """Return the entry of one part of an item, with what has streamed so far, or None."""
+        utterance = self._items.get(item_id, {}).get(content_index)
+        return None if utterance is None else utterance.settled()
 
     def lines(self) -> Iterator[str]:
         """The transcript as plain text, an entry a line; further lines of one are indented."""
@@ -122,79 +142,110 @@ class Transcript:
             self._time = time
             handler(self, event)
 
+    # --- room ---------------------------------------------------------------------------------
+
+    def _take_room(self, count: int, key: str) -> int:
+        """Take room for so many characters, but at most for what there is without other items.
+
+        key: of the item that must not go for it.
+        """
+        while count > self._room and self._drop_oldest(key):
+            pass
+        taken = min(count, self._room)
+        self._room -= taken
+        self.left_out += count - taken
+        return taken
+
+    def _reserve(self, count: int, key: str) -> bool:
+        """Take room for all of it, or for nothing; the same otherwise."""
+        while count > self._room and self._drop_oldest(key):
+            pass
+        fits = count <= self._room
+        self._room -= count if fits else 0
+        self.left_out += 0 if fits else count
+        return fits
+
+    def _drop_oldest(self, key: str) -> bool:
+        """Let the oldest entry go, or the oldest item; return whether there was one."""
+        if self._finished:
+            size = _ENTRY + len(self._finished.popleft().text)
+        else:
+            oldest = next((other for other in self._items if other != key), None)
+            if oldest is None:
+                return False
+            item = self._items.pop(oldest).values()
+            size = len(oldest) + _ENTRY
+            size += sum(_ENTRY + len(utterance.settled().text) for utterance in item)
+        self._room += size
+        self.left_out += size
+        return True
+
     # --- what the events say ------------------------------------------------------------------
 
-    def _session_created(self, event: SessionCreated) -> None:
+    def _session_created(self, event: object) -> None:
         """A new epoch: ids may come again, and mean others."""
-        self._finished += self._session()
-        self._slots.clear()
-        self._parts.clear()
+        entries = self._session()
+        self._finished += entries
+        places = sum(len(key) + _ENTRY * (1 + len(item)) for key, item in self._items.items())
+        self._room += places - _ENTRY * len(entries)
+        self._items.clear()
 
     def _turn(self, event: object) -> None:
         self._turns["assistant"] += 1
 
-    def _place(self, key: str) -> dict[int, Entry]:
-        """Return the entries of an item, whose place in the conversation is then settled."""
-        slots = self._slots.get(key)
-        if slots is None:
-            slots = {}
-            if self._takes(len(key) + _ENTRY):
-                self._slots[key] = slots
-        return slots
+    def _place(self, key: str) -> dict[int, _Utterance]:
+        """Return the parts of an item, whose place in the conversation is then settled."""
+        item = self._items.get(key)
+        if item is None:
+            item = {}
+            if len(key) <= 2 * MAX_ID and self._reserve(len(key) + _ENTRY, key):
+                self._items[key] = item
+        return item
 
-    def _entry(self, slot: Slot, role: str, kind: str, response_id: str = "") -> Entry:
-        """Return the entry of a slot. Where an item has no id, its turn stands for it."""
+    def _utterance(
+        self, slot: Slot, role: str, kind: str, response_id: str = "", call: str = ""
+    ) -> _Utterance:
+        """Return what an event is about. For an item without an id its turn and kind stand."""
         item_id, index = slot
-        slots = self._place(self._key(item_id, role, response_id))
-        entry = slots.get(index)
-        if entry is None:
+        turn = response_id or self._turns.get(role, 0)
+        key = item_id or f"\0{role} {kind} {call} {turn}"
+        item = self._place(key)
+        utterance = item.get(index)
+        if utterance is None:
             entry = Entry(role, kind, "", "", item_id, index, response_id, time=self._time)
-            if self._takes(_ENTRY):
-                slots[index] = entry
-        return entry
+            utterance = _Utterance(key, entry)
+            if self._items.get(key) is item and self._reserve(_ENTRY, key):
+                item[index] = utterance
+        return utterance
 
-    def _key(self, item_id: str, role: str, response_id: str) -> str:
-        return item_id or f"\0{role} {response_id or self._turns.get(role, 0)}"
+    def _is_kept(self, utterance: _Utterance) -> bool:
+        item = self._items.get(utterance.key, {})
+        return item.get(utterance.entry.content_index) is utterance
 
-    def _append(self, entry: Entry, text: str) -> None:
-        if not entry.final:
-            key = self._key(entry.item_id, entry.role, entry.response_id)
-            if entry is self._slots.get(key, {}).get(entry.content_index):
-                self._parts.setdefault((key, entry.content_index), []).append(self._fitting(text))
+    def _append(self, utterance: _Utterance, text: str) -> None:
+        if text and not utterance.entry.final and self._is_kept(utterance):
+            if utterance.streamed is None:
+                utterance.streamed = StringIO()
+            utterance.streamed.write(text[: self._take_room(len(text), utterance.key)])
 
-    def _settle(self, entry: Entry, text: str) -> None:
+    def _settle(self, utterance: _Utterance, text: str) -> None:
         """The final text goes in place of what has streamed; an empty one does not."""
-        key = self._key(entry.item_id, entry.role, entry.response_id)
-        streamed = "".join(self._parts.pop((key, entry.content_index), [entry.text]))
-        if text:
-            self._room += len(streamed)
-            streamed = self._fitting(text)
-        entry.text = streamed
+        entry = utterance.settled()
+        utterance.streamed = None
+        if text and self._is_kept(utterance):
+            self._room += len(entry.text)
+            entry.text = text[: self._take_room(len(text), utterance.key)]
         entry.final = True
         if not entry.item_id and not entry.response_id:
             self._turns[entry.role] = self._turns.get(entry.role, 0) + 1
 
-    def _takes(self, characters: int) -> bool:
-        """Whether there is room for so many characters; they are counted."""
-        if characters > self._room:
-            self.left_out += characters
-            return False
-        self._room -= characters
-        return True
-
-    def _fitting(self, text: str) -> str:
-        fitting = text[: self._room]
-        self.left_out += len(text) - len(fitting)
-        self._room -= len(fitting)
-        return fitting
-
     def _user_delta(self, event: ConversationItemInputAudioTranscriptionDelta) -> None:
-        entry = self._entry((event.item_id, event.content_index or 0), "user", "speech")
-        self._append(entry, event.delta or "")
+        utterance = self._utterance((event.item_id, event.content_index or 0), "user", "speech")
+        self._append(utterance, event.delta or "")
 
     def _user_completed(self, event: ConversationItemInputAudioTranscriptionCompleted) -> None:
-        entry = self._entry((event.item_id, event.content_index), "user", "speech")
-        self._settle(entry, event.transcript)
+        utterance = self._utterance((event.item_id, event.content_index), "user", "speech")
+        self._settle(utterance, event.transcript)
 
     def _spoken_delta(self, event: ResponseAudioTranscriptDelta) -> None:
         self._append(self._assistant(event, "speech"), event.delta)
@@ -208,37 +259,42 @@ class Transcript:
     def _text_done(self, event: ResponseTextDone) -> None:
         self._settle(self._assistant(event, "text"), event.text)
 
-    def _assistant(self, event: Any, kind: str) -> Entry:
+    def _assistant(self, event: Any, kind: str) -> _Utterance:
         slot = event.item_id, event.content_index
-        return self._entry(slot, "assistant", kind, event.response_id)
+        call = str(event.output_index)  # tells items without ids apart
+        return self._utterance(slot, "assistant", kind, event.response_id, call)
 
-    def _call(self, event: Any) -> Entry:
-        entry = self._entry((event.item_id, 0), "assistant", "function_call", event.response_id)
-        entry.call_id = event.call_id or entry.call_id
-        return entry
-
-    def _mcp_delta(self, event: ResponseMcpCallArgumentsDelta) -> None:
-        slot = event.item_id, 0
-        self._append(self._entry(slot, "assistant", "mcp_call", event.response_id), event.delta)
-
-    def _mcp_done(self, event: ResponseMcpCallArgumentsDone) -> None:
-        slot = event.item_id, 0
-        entry = self._entry(slot, "assistant", "mcp_call", event.response_id)
-        self._settle(entry, event.arguments)
+    def _call(self, event: Any) -> _Utterance:
+        slot, call_id = (event.item_id, 0), event.call_id or ""
+        call = call_id or str(event.output_index)
+        utterance = self._utterance(slot, "assistant", CALLS[0], event.response_id, call)
+        utterance.entry.call_id = call_id[:MAX_ID] or utterance.entry.call_id
+        return utterance
 
     def _call_delta(self, event: ResponseFunctionCallArgumentsDelta) -> None:
         self._append(self._call(event), event.delta)
 
     def _call_done(self, event: ResponseFunctionCallArgumentsDone) -> None:
-        entry = self._call(event)
-        entry.name = event.name if isinstance(event.name, str) and event.name else entry.name
-        self._settle(entry, event.arguments)
+        utterance = self._call(event)
+        name = event.name if isinstance(event.name, str) else ""
+        utterance.entry.name = name[:MAX_ID] or utterance.entry.name
+        self._settle(utterance, event.arguments)
+
+    def _mcp_call(self, event: Any) -> _Utterance:
+        slot, call = (event.item_id, 0), str(event.output_index)
+        return self._utterance(slot, "assistant", CALLS[1], event.response_id, call)
+
+    def _mcp_delta(self, event: ResponseMcpCallArgumentsDelta) -> None:
+        self._append(self._mcp_call(event), event.delta)
+
+    def _mcp_done(self, event: ResponseMcpCallArgumentsDone) -> None:
+        self._settle(self._mcp_call(event), event.arguments)
 
     def _heard(self, event: SessionInputTranscriptDelta) -> None:
-        self._append(self._entry(("", 0), "user", "speech", _TRANSLATION), event.delta)
+        self._append(self._utterance(("", 0), "user", "speech", _TRANSLATION), event.delta)
 
     def _translated(self, event: SessionOutputTranscriptDelta) -> None:
-        self._append(self._entry(("", 0), "assistant", "speech", _TRANSLATION), event.delta)
+        self._append(self._utterance(("", 0), "assistant", "speech", _TRANSLATION), event.delta)
 
     def _committed(self, event: InputAudioBufferCommitted) -> None:
         if event.item_id:
@@ -246,45 +302,51 @@ class Transcript:
 
     def _response_done(self, event: ResponseDone) -> None:
         self._turn(event)
-        response = event.response
-        for item in (response.output or ()) if isinstance(response, ResponseInfo) else ():
-            self._item(item, response.id or "")
+        output = field_of(event.response, "output")
+        for item in output if isinstance(output, list) else ():
+            self._item(item, text_of(event.response, "id"))
 
     def _item_of(self, event: Any) -> None:
-        if isinstance(event.item, ResponseItem):
-            self._item(event.item, getattr(event, "response_id", ""))
+        self._item(event.item, getattr(event, "response_id", ""))
 
-    def _item(self, item: ResponseItem, response_id: str) -> None:
+    def _item(self, item: Any, response_id: str) -> None:
         """Take what a whole item says; of one in progress only its place."""
-        if not item.id:
+        item_id, type, output = text_of(item, "id"), text_of(item, "type"), field_of(item, "output")
+        if not item_id:
             return
-        self._place(item.id)
-        if item.type in _CALLS:
-            entry = self._entry((item.id, 0), "assistant", item.type, response_id)
-            entry.name, entry.call_id = item.name or entry.name, item.call_id or entry.call_id
-            if item.arguments and not entry.final and item.status != "in_progress":
-                self._settle(entry, item.arguments)
-        elif item.type == "function_call_output" and isinstance(item.output, str):
-            entry = self._entry((item.id, 0), "tool", "function_call_output")
-            entry.call_id = item.call_id or ""
-            self._settle(entry, item.output)
-        elif item.status != "in_progress":
+        self._place(item_id)
+        is_final = text_of(item, "status") != "in_progress"
+        if type in CALLS:
+            utterance = self._utterance((item_id, 0), "assistant", type, response_id)
+            self._name(utterance.entry, item)
+            if is_final and not utterance.entry.final and text_of(item, "arguments"):
+                self._settle(utterance, text_of(item, "arguments"))
+        elif type == "function_call_output" and isinstance(output, str):
+            utterance = self._utterance((item_id, 0), "tool", type)
+            self._name(utterance.entry, item)
+            self._settle(utterance, output)
+        elif is_final:
             self._message(item, response_id)
 
-    def _message(self, item: ResponseItem, response_id: str) -> None:
-        for index, part in enumerate(item.content or ()):
-            text, kind = part.text, "text"
-            if part.type in _SPEECH:
-                text, kind = part.transcript, "speech"
-            elif part.type not in _FINAL_TEXTS:
+    def _name(self, entry: Entry, item: Any) -> None:
+        entry.name = text_of(item, "name")[:MAX_ID] or entry.name
+        entry.call_id = text_of(item, "call_id")[:MAX_ID] or entry.call_id
+
+    def _message(self, item: Any, response_id: str) -> None:
+        content = field_of(item, "content")
+        for index, part in enumerate(content if isinstance(content, list) else ()):
+            type, kind, text = text_of(part, "type"), "text", text_of(part, "text")
+            if type in _SPEECH:
+                kind, text = "speech", text_of(part, "transcript")
+            elif type not in _FINAL_TEXTS:
                 continue
             if text:
-                slot = item.id or "", index
-                self._settle(self._entry(slot, item.role or "assistant", kind, response_id), text)
+                slot, role = (text_of(item, "id"), index), text_of(item, "role") or "assistant"
+                self._settle(self._utterance(slot, role, kind, response_id), text)
 
 
 def _line(entry: Entry) -> str:
-    if entry.kind in _CALLS:
+    if entry.kind in CALLS:
         return f"{entry.role} calls {entry.name}({entry.text})"
     open_end = not entry.final and entry.response_id != _TRANSLATION
     return f"{entry.role}: {entry.text}" + (" [cut off]" if open_end else "")
@@ -307,6 +369,7 @@ _HANDLERS: Final[dict[type, Callable[[Transcript, Any], None]]] = {
     ResponseMcpCallArgumentsDone: Transcript._mcp_done,
     InputAudioBufferCommitted: Transcript._committed,
     SessionCreated: Transcript._session_created,
+    TranscriptionSessionCreated: Transcript._session_created,
     ResponseCreated: Transcript._turn,
     ResponseDone: Transcript._response_done,
     SessionInputTranscriptDelta: Transcript._heard,

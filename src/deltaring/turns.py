@@ -4,8 +4,8 @@ Rule: a turn is made of what the server said and when the caller says that it ca
 read. Where times are not given, there are turns without times.
 
 A turn begins where the user begins to speak (or, without voice detection, where the input buffer is
-committed, or a response is created unasked). Responses that bring no audio, as those that only call
-a function, do not end it: the user is still waiting.
+committed, or a response is created unasked). A response that only calls a function does not end it:
+the user is still waiting.
 """
 
 from collections import deque
@@ -82,20 +82,25 @@ class Turns:
         """Turns that had to go."""
         self.settled: Track | None = None
         """The track whose further deltas tell nothing new."""
-        self._first: Track | None = None  # of the turn's audio
+        self._heard: Track | None = None  # that the turn's audio came for last
+        self._before: Track | None = None  # the same of the turn before
+        self._seconds = 0.0  # of the turn's audio so far, as long as none was audible
+        self._done: deque[str] = deque(maxlen=_RECENT)  # responses that are
         self._closed = True  # the next event opens a turn
 
     def _current(self) -> Turn:
         if self._closed:
             self.forgotten += len(self.turns) == self.turns.maxlen
             self.turns.append(Turn())
-            self.settled = self._first = None
+            self._before, self._heard = self._heard or self._before, None
+            self.settled, self._seconds = None, 0.0
             self._closed = False
         return self.turns[-1]
 
     def close(self) -> None:
         """A new session: nothing that comes belongs to an earlier turn."""
         self._closed = True
+        self._done.clear()
 
     def speech_started(self, item_id: str, at: float | None) -> None:
         """The user begins to speak; an answer that is not done is interrupted."""
@@ -122,15 +127,17 @@ class Turns:
         turn.committed = at
 
     def _is_answered(self) -> bool:
-        return not self._closed and (self.turns[-1].responses > 0 or self._first is not None)
+        return not self._closed and (self.turns[-1].responses > 0 or self._heard is not None)
 
     def _close_if_answered(self) -> None:
         self._closed = self._closed or self._is_answered()
 
     def response_created(self, response_id: str, at: float | None) -> None:
         """The model begins to answer."""
-        if not self._closed and self._first is not None:
+        if not self._closed and self._heard is not None:
             self._closed = True
+        if response_id in self._done:  # a server that has one id for all
+            self._done.remove(response_id)
         turn = self._current()
         turn.responses += 1
         turn.response_id = response_id
@@ -138,51 +145,74 @@ class Turns:
         if turn.response_created is None:
             turn.response_created = at
 
-    def response_done(self, response_id: str, at: float | None) -> None:
-        """The model has answered, or was stopped."""
-        if self.turns and self.turns[-1].response_id == response_id:
-            self.turns[-1].response_done = at
+    def response_done(self, response_id: str, at: float | None, *, answered: bool) -> None:
+        """A response is over. answered: it was completed, and asked for no function or tool."""
+        if response_id:
+            self._done.append(response_id)
+        for turn in islice(reversed(self.turns), _RECENT):
+            if turn.responses and turn.response_id == response_id:
+                turn.response_done = at
+                break
+        if self._is_answered() and self._heard is None and answered:
+            self._closed = True  # in writing
 
     def audio(self, event: AudioDelta, at: float | None) -> None:
         """Audio came: the first of a turn is what the user waits for."""
         if event.track is self.settled or event.stop == event.start:
             return
-        if self._is_late(event.response_id):
-            self.settled = event.track
+        if self._is_late(event):
+            if event.response_id:  # without one, the track may be the next answer's as well
+                self.settled = event.track
             return
         turn = self._current()
-        if self._first is None:
-            self._first = event.track
+        if self._heard is None:
             turn.first_audio = at
-        if event.track is self._first and turn.quiet:
+        self._heard = event.track
+        if turn.quiet and event.track.ring.dtype == INT16:
             self._listen(turn, event, at)
         else:
             self.settled = event.track
 
-    def _is_late(self, response_id: str) -> bool:
-        """Whether an earlier turn had that response."""
+    def _is_late(self, event: AudioDelta) -> bool:
+        """Whether it belongs to an earlier answer, which may go on a while after a barge-in."""
+        response_id = event.response_id
+        if self._is_asking() and event.track is self._before:
+            return True
+        if not response_id:
+            return False
+        if response_id in self._done:
+            return True
+        if not self._closed and self.turns[-1].response_id == response_id:
+            return False
         earlier = islice(reversed(self.turns), 0 if self._closed else 1, _RECENT)
-        return bool(response_id) and any(turn.response_id == response_id for turn in earlier)
+        return any(turn.response_id == response_id for turn in earlier)
+
+    def _is_asking(self) -> bool:
+        """Whether the user is at it: what comes then for the last track is of the answer before."""
+        if self._closed:
+            return False
+        turn = self.turns[-1]
+        return not turn.responses and turn.speech_stopped is None and turn.committed is None
 
     def _listen(self, turn: Turn, event: AudioDelta, at: float | None) -> None:
         """Look for the first audible sample, in the samples that have just come."""
-        position = event.start
+        rate = event.track.sample_rate or 1
+        position = 0
         for region in event.track.ring.recent(event.start, event.stop - event.dropped):
             loud = _first_loud(region)
             if loud is not None:
                 turn.quiet = False
                 self.settled = event.track
                 if at is not None and turn.first_audio is not None:
-                    rate = event.track.sample_rate or 1
-                    turn.audible = max(at, turn.first_audio + (position + loud) / rate)
+                    seconds = self._seconds + (position + loud) / rate
+                    turn.audible = max(at, turn.first_audio + seconds)
                 return
             position += len(region)
+        self._seconds += (event.stop - event.start) / rate
 
 
 def _first_loud(samples: Samples) -> int | None:
-    """Return the index of the first audible sample; None where there is none, or no telling."""
-    if samples.dtype != INT16:
-        return None
+    """Return the index of the first audible sample; None where there is none."""
     loud = (samples >= AUDIBLE) | (samples <= -AUDIBLE)
     index = int(loud.argmax()) if len(loud) else 0
     return index if len(loud) and loud[index] else None

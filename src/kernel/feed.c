@@ -38,11 +38,11 @@ int feed_bind(PyObject *pool, PyObject *track, PyObject *ring, PyObject *event)
         Py_ssize_t *offset;
     } slots[] = {
         {pool, "route", &bound.pool_route},       {track, "key", &bound.track_key},
-        {track, "serial", &bound.track_serial},
-        {track, "serial", &bound.track_serial},   {track, "ring", &bound.track_ring},       {track, "_carry", &bound.track_carry},
-        {track, "_plain", &bound.track_plain},    {track, "done", &bound.track_done},
-        {track, "overrun", &bound.track_overrun}, {track, "_late", &bound.track_late},
-        {track, "_wide", &bound.track_wide},      {track, "_table", &bound.track_table},
+        {track, "serial", &bound.track_serial},   {track, "ring", &bound.track_ring},
+        {track, "_carry", &bound.track_carry},    {track, "_plain", &bound.track_plain},
+        {track, "done", &bound.track_done},       {track, "overrun", &bound.track_overrun},
+        {track, "_late", &bound.track_late},      {track, "_wide", &bound.track_wide},
+        {track, "_table", &bound.track_table},
         {ring, "_buffer", &bound.ring_buffer},    {ring, "capacity", &bound.ring_capacity},
         {ring, "written", &bound.ring_written},   {ring, "consumed", &bound.ring_consumed},
         {ring, "dropped", &bound.ring_dropped},   {ring, "_origin", &bound.ring_origin},
