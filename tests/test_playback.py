@@ -625,6 +625,7 @@ def test_what_is_heard_is_what_a_list_of_samples_says(steps: list[Step]) -> None
     player = Player()
     queue: dict[int, int] = {}  # items that may be heard, in order: samples pulled
     given_: dict[int, int] = {}
+    total: dict[int, int] = {}  # with what came late
     over: set[int] = set()  # cut, or ended and all pulled
     ended: set[int] = set()
     line: list[int | None] = []  # what was put out: the item of each sample, or None
@@ -632,6 +633,7 @@ def test_what_is_heard_is_what_a_list_of_samples_says(steps: list[Step]) -> None
         name = "abcde"[item]
         if action == "give":
             player.give(count, name, f"r{name}")
+            total[item] = total.get(item, 0) + count
             given_[item] = given_.get(item, 0) + (0 if item in over else count)
             if item not in over:
                 queue.setdefault(item, 0)
@@ -649,7 +651,7 @@ def test_what_is_heard_is_what_a_list_of_samples_says(steps: list[Step]) -> None
                 if queue[first] < given_[first] or first not in ended:
                     break
                 del queue[first]
-                over.add(first)
+                over |= {first} if given_[first] else set()
             line += [None] * (count - len(expected))
             assert player.pull(count) == expected + [0] * (count - len(expected))
         else:
@@ -661,7 +663,7 @@ def test_what_is_heard_is_what_a_list_of_samples_says(steps: list[Step]) -> None
             found = player.playback.interrupt(count / RATE)
             assert all(t.heard == heard["abcde".index(t.item_id)] for t in found)
             assert {"abcde".index(t.item_id) for t in found} == {
-                i for i in queue if heard[i] < given_[i] or i not in ended
+                i for i in {*queue, *line} - {None} if heard[i] < total[i] or i not in ended
             }
             over |= set(queue) | {i for i in cut if line[-1:] == [i]}
             queue.clear()

@@ -207,6 +207,8 @@ class Playback:
             if not voice.ended and not self._is_given_up(voice):
                 return None
             self._leave(voice)
+            if not voice.started:  # it had nothing: should it get something yet, that is not late
+                del self._left[voice.track]
         return None
 
     def _is_ready(self, voice: _Voice) -> bool:
