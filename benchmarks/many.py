@@ -1,4 +1,4 @@
-"""Many connections in one process: what a frame costs with 1,000 decoders, and an idle one in memory.
+"""Many connections in one process: what a frame costs with 1,000 decoders, and an idle one.
 
     python -m benchmarks.many
 
@@ -62,5 +62,5 @@ if __name__ == "__main__":
         ]
         one, all_ = (statistics.median(column) * 1e9 for column in zip(*rounds, strict=True))
         print(
-            f"{name}: one decoder {one:,.0f} ns, {DECODERS:,} in turn {all_:,.0f}, {all_ / one:.2f}x"
+            f"{name}: one {one:,.0f} ns, {DECODERS:,} in turn {all_:,.0f}, {all_ / one:.2f}x"
         )

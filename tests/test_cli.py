@@ -11,6 +11,7 @@ import pytest
 
 import deltaring
 from deltaring import kernel
+from deltaring.recording import Recording
 from tests.wire import audio_frame, frame, pcm
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
@@ -61,6 +62,67 @@ def test_bad_input_exits_with_3_and_is_named(bad: Path, example: Path, tmp_path:
 def test_wrong_usage_exits_with_2(args: list[str], tmp_path: Path) -> None:
     assert run(*args, cwd=tmp_path).returncode == 2
     assert not os.listdir(tmp_path)
+
+
+def test_folders_patterns_and_urls_are_expanded(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="URLs need the remote extra")
+    for name in ("rec/a.jsonl", "rec/sub/b.jsonl", "c1.jsonl", "c2.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(example.read_bytes())
+    url = f"file://{tmp_path}/rec/a.jsonl"
+    result = run("replay", "rec", "c*.jsonl", url, "rec/*", "-o", "out", "--json", cwd=tmp_path)
+    rows = json.loads(result.stdout)["recordings"]
+    assert result.returncode == 0
+    assert [row["recording"] for row in rows] == [
+        "rec/a.jsonl", "rec/sub/b.jsonl", "c1.jsonl", "c2.jsonl", url,
+    ]  # fmt: skip
+    assert len({row["folder"] for row in rows}) == 5
+
+
+def test_what_leads_to_nothing_is_named_and_exits_with_3(example: Path, tmp_path: Path) -> None:
+    result = run("info", "none*.jsonl", tmp_path, "odd://x", "memory://x", example, cwd=tmp_path)
+    assert result.returncode == 3
+    assert "none*.jsonl: there are no recordings here" in result.stderr
+    assert f"{tmp_path}: there are no recordings here" in result.stderr
+    assert "odd://x: ValueError: Protocol not known: odd" in result.stderr
+    assert "error memory://x: " in result.stderr
+    assert "gpt-realtime" in result.stdout
+
+
+def test_a_har_is_replayed_as_the_same_lines_are(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ijson", reason="HAR files need the har extra")
+    messages = [
+        {
+            "type": "send" if record.source == "client" else "receive",
+            "time": record.time,
+            "opcode": 1,
+            "data": record.frame.decode(),  # type: ignore[union-attr]
+        }
+        for record in Recording(example)
+    ]
+    har = tmp_path / "rec.har"
+    har.write_text(json.dumps({"log": {"entries": [{"_webSocketMessages": messages}]}}))
+    result = run("replay", example, har, "-o", tmp_path / "out", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines, same = (row["folder"] for row in json.loads(result.stdout)["recordings"])
+    for path in Path(lines).glob("*.wav"):
+        assert (Path(same) / path.name).read_bytes() == path.read_bytes()
+    assert (Path(same) / "transcript.json").read_text() == (
+        Path(lines) / "transcript.json"
+    ).read_text()
+
+
+def test_a_har_problem_names_the_message(tmp_path: Path) -> None:
+    pytest.importorskip("ijson", reason="HAR files need the har extra")
+    (tmp_path / "x.har").write_text(
+        '{"log":{"entries":[{"_webSocketMessages":[{"type":"send"}]}]}}'
+    )
+    result = run("info", "x.har", cwd=tmp_path)
+    assert result.returncode == 3
+    assert (
+        "x.har:1: byte 42: log.entries[0]._webSocketMessages[0]: no WebSocket message"
+        in result.stderr
+    )
 
 
 def test_standard_input(example: Path, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 import deltaring
 
 ORDER = [
-    "errors", "events", "audio", "ring", "track", "run", "pool", "pure", "kernel", "frame", "decoder",
-    "lines", "recording", "transcript", "outdir", "speech", "report", "replay",
-    "workload", "contenders", "verdict", "bench", "chart", "console", "cli_bench", "cli",
+    "errors", "events", "audio", "ring", "track", "run", "pool", "pure", "kernel", "frame", "decoder", "playback",
+    "usage", "transcript", "conversation", "turns", "session", "arrivals", "metrics",
+    "lines", "har", "recording", "redact", "recorder", "live", "proxy", "outdir", "tape", "resample", "ogg", "encoding", "audiofiles", "speech", "microphone", "timeline", "stereo", "captions", "report", "replay",
+    "script", "inbox", "server",
+    "workload", "contenders", "verdict", "bench", "chart", "distribution", "sources", "console", "cli_bench", "cli_latency", "cli_listen", "cli_record", "cli_serve", "cli",
 ]  # fmt: skip
 PACKAGE = Path(deltaring.__file__).parent
 

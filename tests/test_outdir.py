@@ -43,10 +43,26 @@ def test_files_appear_whole_and_together(tmp_path: Path) -> None:
         with folder.create(name) as file:
             file.write(name.encode())
         assert not (folder.path / name).exists()
-        with folder.open(name) as file:
-            assert file.read() == name.encode()
     folder.finish()
     assert sorted(os.listdir(folder.path)) == ["a.txt", "b.txt"]
+    assert (folder.path / "b.txt").read_bytes() == b"b.txt"
+
+
+def test_a_temporary_file_can_be_read_and_written_on(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    with folder.part("a.txt") as file:
+        file.write(b"one")
+    with folder.reopen("a.txt") as file:
+        file.write(b"two")
+        file.seek(0)
+        assert file.read() == b"onetwo"
+
+
+def test_what_is_not_kept_goes_when_it_is_finished(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    folder.part("a.txt").close()
+    folder.finish()
+    assert os.listdir(folder.path) == []
 
 
 def test_an_error_leaves_the_files_of_the_run_before(tmp_path: Path) -> None:

@@ -218,6 +218,80 @@ def test_gzip_of_several_members_is_read_whole() -> None:
     assert frames(gzip.compress(FILE[:cut]) + gzip.compress(FILE[cut:])) == MANY
 
 
+GZIP_FORMS = {
+    "an empty member first": gzip.compress(b"") + gzip.compress(FILE),
+    "an empty member between": gzip.compress(FILE[:99])
+    + gzip.compress(b"")
+    + gzip.compress(FILE[99:]),
+    "an empty member last": gzip.compress(FILE) + gzip.compress(b""),
+    "zeros after it": gzip.compress(FILE) + bytes(1_000),
+    "zeros between": gzip.compress(FILE[:99]) + bytes(512) + gzip.compress(FILE[99:]),
+}
+
+
+@pytest.mark.parametrize("form", GZIP_FORMS)
+def test_empty_members_and_zeros_in_a_gzip_are_nothing(form: str) -> None:
+    assert frames(GZIP_FORMS[form]) == MANY
+
+
+def test_zstd_of_several_frames_is_read_whole() -> None:
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    parts = [zstd.compress(FILE[:99]), zstd.compress(b""), skippable, zstd.compress(FILE[99:])]
+    assert frames(b"".join(parts)) == MANY
+    assert frames(skippable + parts[0] + parts[3]) == MANY
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_compressed_text_may_have_bom_crlf_and_no_last_newline(kind: str) -> None:
+    text = b"\xef\xbb\xbf" + b"\r\n".join((TEXT, b"", AUDIO, envelope(AUDIO)))
+    assert frames(COMPRESS[kind](text)) == [TEXT, AUDIO, AUDIO]
+
+
+@pytest.mark.parametrize("name", ["rec.gz", "rec.jsonl.zst", "rec.har"])
+def test_a_name_does_not_decide_what_plain_text_is(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(FILE)
+    assert [record.frame for record in Recording(path)] == MANY
+
+
+@pytest.mark.parametrize("name", ["rec.jsonl", "rec.gz", "rec.zst", "rec.har"])
+def test_an_empty_file_is_an_empty_recording(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.touch()
+    recording = Recording(path)
+    assert (list(recording), recording.problems) == ([], [])
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_nothing_compressed_is_an_empty_recording(kind: str) -> None:
+    assert read(COMPRESS[kind](b"")) == ([], [])
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd"])
+def test_a_header_alone_is_a_truncated_stream(data: bytes) -> None:
+    records, problems = read(data)
+    assert records == []
+    assert [problem.split(": ")[-1] for problem in problems] in (
+        ["truncated gzip stream"],
+        ["truncated zstd stream"],
+    )
+
+
+def test_what_follows_a_gzip_is_damage_and_what_came_before_is_read() -> None:
+    records, problems = read(gzip.compress(FILE) + b"more")
+    assert [record.frame for record in records] == MANY
+    assert "damaged gzip stream" in problems[0]
+
+
+@pytest.mark.parametrize("kind", ["plain", *COMPRESS])
+def test_a_named_pipe_is_read(kind: str, tmp_path: Path) -> None:
+    path, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(path)
+    file.write_bytes(COMPRESS[kind](FILE) if kind in COMPRESS else FILE)
+    with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', file, path]):
+        assert [record.frame for record in Recording(path)] == MANY
+
+
 @pytest.mark.parametrize("kind", COMPRESS)
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
 def test_a_truncated_stream_is_reported_as_that(kind: str, keep: float) -> None:
@@ -440,6 +514,23 @@ def test_the_deepest_frame_that_is_written_can_be_read(tmp_path: Path) -> None:
     recording = Recording(path)
     assert [record.frame for record in recording] == deep
     assert not recording.problems
+
+
+def test_what_an_opener_opens_is_read_as_often_as_asked_and_closed() -> None:
+    opened = []
+
+    class Member:
+        name = "rec.jsonl"
+
+        def open(self) -> io.BytesIO:
+            opened.append(io.BytesIO(FILE))
+            return opened[-1]
+
+    recording = Recording(Member())
+    for count in (1, 2):
+        assert [record.frame for record in recording] == MANY
+        assert [stream.closed for stream in opened] == [True] * count
+    assert recording.name == "rec.jsonl"
 
 
 def test_a_stream_of_the_users_stays_open() -> None:

@@ -3,13 +3,16 @@ import hashlib
 import io
 import json
 import os
+import re
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pybase64 import b64decode
 
 import deltaring
+from deltaring.errors import RecordingError
 from deltaring.outdir import folder_name
 from deltaring.recording import Recording
 from deltaring.replay import inspect, replay
@@ -65,7 +68,8 @@ def test_the_example_is_replayed(example: Path, tmp_path: Path) -> None:
         "assistant: No rain is on its way, so leave it at home.\n"
     )
     assert sorted(os.listdir(folder)) == [
-        "assistant.wav", "item-0001.wav", "item-0002.wav", "session.json", "transcript.json", "transcript.txt",
+        "assistant.wav", "item-0001.wav", "item-0002.wav", "session.json",
+        "transcript.json", "transcript.txt", "transcript.vtt", "user.wav",
     ]  # fmt: skip
     assert samples(folder / "assistant.wav") == (
         samples(folder / "item-0001.wav") + samples(folder / "item-0002.wav")
@@ -97,8 +101,9 @@ def test_outputs_hold_no_absolute_path(example: Path, tmp_path: Path) -> None:
 def test_inspect_reports_the_same_and_writes_nothing(example: Path, tmp_path: Path) -> None:
     report, _ = replay(Recording(example), tmp_path)
     inspected = inspect(Recording(example))
-    for item in report.items:
-        item.file = ""
+    for part in (*report.items, *report.user):
+        part.file = ""
+    report.files = []
     assert inspected == report
 
 
@@ -306,6 +311,156 @@ def test_late_deltas_and_epochs_lose_nothing(tmp_path: Path) -> None:
     assert samples(folder / "item-0003.wav") == pcm(100, 2)
 
 
+# --- formats and the user's side ----------------------------------------------------------------
+
+
+def client(time: str, audio: str) -> bytes:
+    """The line of a client's append, whose text stays as it is."""
+    event = frame("input_audio_buffer.append", audio=audio)
+    return b'{"time":%s,"source":"client","event":%s}' % (time.encode(), event)
+
+
+@pytest.mark.parametrize("audio", ["wav", "flac", "opus"])
+def test_each_format_holds_the_samples(audio: str, example: Path, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="the audio extra")
+    pytest.importorskip("soxr", reason="the audio extra")
+    plain = replay(Recording(example), tmp_path / "plain", stereo=True)[1]
+    report, folder = replay(Recording(example), tmp_path / "out", audio=audio, stereo=True)
+    names = [
+        f"{stem}.{audio}" for stem in ("item-0001", "item-0002", "assistant", "user", "stereo")
+    ]
+    assert [file.file for file in report.files] == names
+    assert {path.name for path in folder.iterdir()} == {
+        *names, "session.json", "transcript.json", "transcript.txt", "transcript.vtt",
+    }  # fmt: skip
+    for file in report.files:
+        there, rate = soundfile.read(folder / file.file, dtype="int16")
+        expected, _ = soundfile.read((plain / file.file).with_suffix(".wav"), dtype="int16")
+        assert (len(there), rate) == (file.samples, file.sample_rate)
+        assert (there == expected).all() or audio == "opus"
+        assert np.corrcoef(there.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"audio": "flac"}, {"audio": "opus", "rate": 16_000}])
+def test_two_runs_give_the_same_bytes(
+    options: dict[str, object], example: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("soundfile", reason="the audio extra")
+    pytest.importorskip("soxr", reason="the audio extra")
+    for name in ("a", "b"):
+        replay(Recording(example), tmp_path / name, stereo=True, **options)  # type: ignore[arg-type]
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_another_format_takes_the_place_of_the_one_before(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("soundfile", reason="the audio extra")
+    replay(Recording(example), tmp_path)
+    _, folder = replay(Recording(example), tmp_path, audio="flac")
+    assert {path.suffix for path in folder.iterdir()} == {".flac", ".json", ".txt", ".vtt"}
+
+
+def test_without_audio_no_sample_gets_to_the_disk(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("deltaring.tape.Tapes.new")
+    report, folder = replay(Recording(example), tmp_path, audio="none")
+    assert sorted(os.listdir(folder)) == [
+        "session.json", "transcript.json", "transcript.txt", "transcript.vtt",
+    ]  # fmt: skip
+    assert (report.files, [item.file for item in report.items]) == ([], ["", ""])
+    assert report == inspect(Recording(example))
+
+
+def test_a_rate_joins_what_came_at_several(tmp_path: Path) -> None:
+    pytest.importorskip("soxr", reason="the audio extra")
+    path = tmp_path / "rec.jsonl"
+    lines = [
+        audio_frame(pcm(4_800), item_id="a"),
+        session("session.updated", output_audio_format="g711_ulaw"),
+        audio_frame(pcm(800), item_id="b"),
+    ]
+    path.write_bytes(b"\n".join(lines))
+    _, folder = replay(Recording(path), tmp_path / "out", rate=48_000)
+    with wave.open(str(folder / "assistant.wav")) as file:
+        assert (file.getframerate(), file.getnframes()) == (48_000, 4_800 + 4_800)
+
+
+def test_options_that_cannot_be_met_make_no_folder(example: Path, tmp_path: Path) -> None:
+    with pytest.raises(deltaring.ReplayError):
+        replay(Recording(example), tmp_path / "out", audio="mp3")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_users_audio_equals_a_plain_decode(example: Path, tmp_path: Path) -> None:
+    report, folder = replay(Recording(example), tmp_path)
+    events = [json.loads(line)["event"] for line in example.read_bytes().splitlines()]
+    expected = b"".join(
+        b64decode(event["audio"])
+        for event in events
+        if event["type"] == "input_audio_buffer.append"
+    )
+    assert samples(folder / "user.wav") == expected
+    assert report.user_seconds == len(expected) / 48_000
+
+
+def test_broken_base64_of_the_user_is_named_and_costs_nothing_else(tmp_path: Path) -> None:
+    good = client("1.5", "AAAAAAAA")
+    folder, recording = written(tmp_path, good, client("2", "AAA"), b"", good)
+    (problem,) = recording.problems
+    assert (problem.line, problem.offset) == (2, len(good) + 1)
+    assert "input_audio_buffer.append: `audio` is not strict base64" in problem.reason
+    assert samples(folder / "user.wav") == bytes(12)
+
+
+def test_the_users_format_is_the_one_that_the_server_stated(tmp_path: Path) -> None:
+    codes = "/38A"
+    folder, recording = written(
+        tmp_path, session(input_audio_format="g711_alaw"), client("1", codes), client("2", codes)
+    )
+    assert not recording.problems
+    decoded = deltaring.audio.ALAW[list(b64decode(codes))].tobytes()
+    assert samples(folder / "user.wav") == 2 * decoded
+
+
+def test_an_unknown_format_of_the_users_is_kept_by_name(tmp_path: Path) -> None:
+    folder, recording = written(tmp_path, session(input_audio_format="opus"), client("1", "AAAA"))
+    assert (folder / "user.raw").read_bytes() == bytes(3)
+    assert recording.problems[0].reason.startswith("user.raw: the audio format 'opus'")
+
+
+def test_without_times_there_are_no_captions(tmp_path: Path) -> None:
+    folder, _ = written(tmp_path, session(), audio_frame(pcm(300)))
+    assert not (folder / "transcript.vtt").exists()
+    assert json.loads((folder / "session.json").read_bytes())["first_time"] is None
+
+
+def test_captions_have_both_speakers_in_the_order_of_their_speech(
+    example: Path, tmp_path: Path
+) -> None:
+    _, folder = replay(Recording(example), tmp_path)
+    there = (folder / "transcript.vtt").read_text()
+    assert there.startswith(
+        "WEBVTT\n\n00:00:01.156 --> 00:00:03.158\n<v user>What is the weather like in London?\n"
+    )
+    assert re.findall("<v (.*?)>", there) == ["user", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize("audio", ["wav", "flac", "opus"])
+def test_a_full_disk_leaves_the_run_before(audio: str, example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("soundfile", reason="the audio extra")
+    resource = pytest.importorskip("resource", reason="limits of a process")
+    folder = replay(Recording(example), tmp_path)[1]
+    before = tree(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # Python ignores the signal
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            replay(Recording(example), tmp_path, audio=audio)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert tree(folder) == before
+
+
 def test_progress_is_told(example: Path, tmp_path: Path) -> None:
     offsets: list[int] = []
     replay(Recording(example), tmp_path, offsets.append)
@@ -317,3 +472,20 @@ def test_a_stream_is_replayed(example: Path, tmp_path: Path) -> None:
     _, folder = replay(Recording(io.BytesIO(example.read_bytes()), name="-"), tmp_path)
     assert folder.name == folder_name("-")
     assert (folder / "assistant.wav").exists()
+
+
+def test_a_file_that_is_cut_off_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl.gz"
+    path.write_bytes(gzip.compress(audio_frame(pcm(3_000)) + b"\n")[:-8])
+    with pytest.raises(RecordingError, match="truncated gzip stream; with salvage"):
+        replay(Recording(path), tmp_path / "out")
+    assert tree(tmp_path / "out") == {}
+
+
+def test_of_a_file_that_is_cut_off_what_can_be_read_is_kept_if_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl.gz"
+    path.write_bytes(gzip.compress(audio_frame(pcm(3_000)) + b"\n")[:-8])
+    report, folder = replay(Recording(path), tmp_path / "out", salvage=True)
+    assert report.partial
+    assert samples(folder / "item-0001.wav") == pcm(3_000)
+    assert report.errors[0]["reason"] == "truncated gzip stream"

@@ -1,22 +1,26 @@
 import re
 import struct
-import wave
 from pathlib import Path
 
 import pytest
 
 import deltaring
+from deltaring.audiofiles import AudioFiles
+from deltaring.encoding import Encoding, wav_header
 from deltaring.outdir import OutputFolder
-from deltaring.speech import Speech, SpokenItem, wav_header
+from deltaring.speech import Speech, SpokenItem
+from deltaring.tape import Tapes
 from tests.wire import audio_frame, pcm, session
 
 
 class Writer:
     """Decodes frames and writes their audio, as a replay does."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, format: str = "wav", rate: int | None = None) -> None:
         self.folder = OutputFolder(root, "f", re.compile("x"))
-        self.speech = Speech(self.folder)
+        self.tapes = Tapes(self.folder)
+        self.files = AudioFiles(self.folder, Encoding(format, rate))
+        self.speech = Speech(self.files, self.tapes)
         self.decoder = deltaring.Decoder()
         self.items: dict[int, SpokenItem] = {}
 
@@ -32,7 +36,9 @@ class Writer:
         track.ring.clear()
 
     def finish(self) -> dict[str, bytes]:
-        self.refused = self.speech.finish()
+        self.tapes.close()
+        self.speech.finish()
+        self.refused = self.files.refused
         self.folder.finish()
         return {path.name: path.read_bytes() for path in self.folder.path.iterdir()}
 
@@ -40,14 +46,6 @@ class Writer:
 @pytest.fixture
 def writer(tmp_path: Path) -> Writer:
     return Writer(tmp_path)
-
-
-def test_the_header_is_what_the_standard_library_reads(tmp_path: Path) -> None:
-    path = tmp_path / "x.wav"
-    path.write_bytes(wav_header(8_000, 6) + b"abcdef")
-    with wave.open(str(path)) as file:
-        assert file.getparams()[:4] == (1, 2, 8_000, 3)
-        assert file.readframes(9) == b"abcdef"
 
 
 def test_interleaved_items_go_to_files_of_their_own(writer: Writer) -> None:
@@ -109,10 +107,19 @@ def test_no_audio_makes_no_file(writer: Writer) -> None:
     assert writer.finish() == {}
 
 
+@pytest.mark.parametrize("format", ["wav", "flac", "opus"])
+def test_an_item_without_a_whole_sample_makes_no_file(tmp_path: Path, format: str) -> None:
+    pytest.importorskip("soundfile", reason="the audio extra")
+    writer = Writer(tmp_path, format)
+    writer.give(b"a")
+    assert writer.finish() == {}
+    assert writer.refused == []
+
+
 def test_what_a_wav_cannot_hold_is_kept_without_a_header(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deltaring.speech._MAX_WAV", 99)
+    monkeypatch.setattr("deltaring.encoding.MAX_WAV", 99)
     writer.give(pcm(100))
     assert writer.finish() == {"item-0001.raw": pcm(100)}
     assert "4 GiB" in writer.refused[0]
@@ -121,8 +128,37 @@ def test_what_a_wav_cannot_hold_is_kept_without_a_header(
 def test_a_whole_that_no_wav_can_hold_is_named(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deltaring.speech._MAX_WAV", 150)
+    monkeypatch.setattr("deltaring.encoding.MAX_WAV", 150)
     writer.give(pcm(100), "a")
     writer.give(pcm(100), "b")
     assert set(writer.finish()) == {"item-0001.wav", "item-0002.wav"}
     assert "assistant.wav" in writer.refused[0]
+
+
+def test_each_item_is_resampled_and_the_whole_is_their_sum(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="the audio extra")
+    writer = Writer(tmp_path, "flac", 16_000)
+    writer.give(pcm(2 * 2_401), "a")
+    writer.decoder.decode(session("session.updated", output_audio_format="g711_ulaw"))
+    writer.give(pcm(800), "b")
+    files = writer.finish()
+    assert set(files) == {"item-0001.flac", "item-0002.flac", "assistant.flac"}
+    parts = [
+        soundfile.read(writer.folder.path / name, dtype="int16")
+        for name in ("item-0001.flac", "item-0002.flac", "assistant.flac")
+    ]
+    assert [(len(samples), rate) for samples, rate in parts] == [
+        (1_601, 16_000), (1_600, 16_000), (3_201, 16_000),
+    ]  # fmt: skip
+    assert parts[2][0].tolist() == parts[0][0].tolist() + parts[1][0].tolist()
+
+
+def test_files_are_listed_as_they_were_written(writer: Writer) -> None:
+    writer.give(pcm(100), "a")
+    writer.give(pcm(201), "b")
+    writer.finish()
+    assert [(file.file, file.sample_rate, file.samples) for file in writer.files.written] == [
+        ("item-0001.wav", 24_000, 50), ("item-0002.wav", 24_000, 100), ("assistant.wav", 24_000, 150),
+    ]  # fmt: skip
+    assert {(file.format, file.channels) for file in writer.files.written} == {("wav", 1)}
+    assert writer.files.written[2].seconds == 150 / 24_000

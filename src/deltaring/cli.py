@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy
@@ -20,14 +20,20 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Ta
 from rich.text import Text
 
 import deltaring
-from deltaring import console, kernel
+from deltaring import chart, console, distribution, kernel
 from deltaring.cli_bench import bench_command
+from deltaring.cli_latency import print_metrics
+from deltaring.cli_record import record_command
+from deltaring.cli_serve import serve_command
 from deltaring.console import BAD_INPUT, SHOWN, Json, open_recording, printable
-from deltaring.errors import DeltaringError, ReplayError
+from deltaring.encoding import choose_encoding
+from deltaring.errors import BenchError, DeltaringError, ReplayError
+from deltaring.metrics import SessionMetrics
 from deltaring.outdir import folder_name
 from deltaring.recording import Recording
-from deltaring.replay import inspect, replay
+from deltaring.replay import inspect, measure, replay
 from deltaring.report import Report
+from deltaring.sources import STDIN, expand
 
 _WIDE = 100  # characters of a name in a table
 
@@ -40,23 +46,46 @@ app = typer.Typer(
 )
 Recordings = Annotated[
     list[str],
-    typer.Argument(metavar="REC", help="Recordings (.jsonl, .gz, .zst); - reads standard input."),
+    typer.Argument(
+        metavar="REC",
+        help="Recordings (JSON lines or HAR, also .gz and .zst): files, folders, patterns, URLs; "
+        "- reads standard input.",
+    ),
 ]
 
 
 @app.command("replay")
-def replay_command(
+def replay_command(  # noqa: PLR0917 - the command's options
     recordings: Recordings,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the output; made if need be.")
     ],
+    audio: Annotated[
+        Literal["wav", "flac", "opus", "none"], typer.Option(help="Format of the audio files.")
+    ] = "wav",
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Resample all audio to that rate.")
+    ] = None,
+    stereo: Annotated[
+        bool,
+        typer.Option("--stereo", help="Write both sides to one file, too: user left, model right."),
+    ] = False,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Of a file that is cut off, write what can be read."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write each recording's audio (WAV), transcripts (text, JSON) and session.json.
+    """Write each recording's audio, transcripts (text, JSON, WebVTT) and session.json.
 
     Each recording gets a folder of its own in the output folder, named after the recording and its
-    path. Exit code 0: all was clean; 3: some input was bad, and the rest is there.
+    path. FLAC, Opus, --rate and --stereo need the extra `audio`. Exit code 0: all was clean; 3:
+    some input was bad, and the rest is there.
     """
+    try:
+        choose_encoding(audio, rate, stereo)
+    except ReplayError as error:
+        raise typer.BadParameter(str(error)) from None
     rows: list[dict[str, Any]] = []
     folders: dict[str, str] = {}
 
@@ -64,7 +93,15 @@ def replay_command(
         other = folders.setdefault(folder_name(recording.name), recording.name)
         if other != recording.name:
             raise ReplayError(f"its folder is that of {other}: replay it to another place")
-        report, folder = replay(recording, out, progress)
+        report, folder = replay(
+            recording,
+            out,
+            progress,
+            audio=audio,
+            rate=rate,
+            stereo=stereo,
+            salvage=salvage,
+        )
         rows.append(
             {
                 "recording": printable(recording.name),
@@ -73,23 +110,58 @@ def replay_command(
             }
         )
 
-    failures = _each(recordings, one)
+    done, failures = _each(recordings, one)
     if json:
         console.print_json({"recordings": rows, "failures": failures})
     else:
         _print_replayed(rows)
-    _finish(rows, failures)
+    _finish(done, failures)
+
+
+def _plottable(path: Path | None) -> Path | None:
+    """Refuse a plot that could not be drawn before anything is read."""
+    try:
+        if path:
+            chart.check_plot(path)
+    except BenchError as error:
+        raise typer.BadParameter(str(error)) from None
+    return path
 
 
 @app.command()
 def info(
     recordings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="REC", help="Recordings; - reads standard input."),
+        typer.Argument(metavar="REC", help="Recordings, as for replay; - reads standard input."),
     ] = None,
     json: Json = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Print metrics from the recorded times instead.")
+    ] = False,
+    buffer: Annotated[
+        float,
+        typer.Option(
+            metavar="MS",
+            min=0,
+            max=60_000,
+            help="Start delay of the player whose stalls are counted.",
+        ),
+    ] = 0.0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", callback=_plottable, help="Draw the metrics: .svg or .png."),
+    ] = None,
 ) -> None:
-    """Print what is in recordings; without any, print versions and the kernel that runs."""
+    """Print what is in recordings; without any, print versions and the kernel that runs.
+
+    With --latency: how long answers took, how evenly their audio came, the jitter buffer that
+    playback would have needed, stalls with --buffer, interruptions, tokens and rate limits.
+    """
+    if latency:
+        _print_latency(recordings or [], buffer / 1e3, plot, json)
+        return
+    if buffer or plot:
+        raise typer.BadParameter("--buffer and --plot are for --latency")
     if not recordings:
         _print_versions(json)
         return
@@ -100,35 +172,63 @@ def info(
             {"recording": printable(recording.name), "report": inspect(recording, progress)}
         )
 
-    failures = _each(recordings, one)
+    done, failures = _each(recordings, one)
     if json:
         console.print_json({"recordings": rows, "failures": failures})
     else:
         for row in rows:
             _print_report(row["recording"], row["report"])
-    _finish(rows, failures)
+    _finish(done, failures)
+
+
+def _print_latency(names: list[str], buffer: float, plot: Path | None, json: bool) -> None:
+    if not names:
+        raise typer.BadParameter("--latency needs recordings")
+    rows: list[tuple[str, SessionMetrics]] = []
+
+    def one(recording: Recording, progress: Callable[[int], object]) -> None:
+        rows.append((printable(recording.name), measure(recording, progress, buffer=buffer)))
+
+    done, failures = _each(names, one)
+    try:
+        if plot:
+            distribution.plot([metrics for _, metrics in rows], plot)
+    except OSError as error:
+        failures.append({"recording": printable(str(plot)), "reason": _reason(str(plot), error)})
+    if json:
+        documents = [{"recording": name, "metrics": metrics} for name, metrics in rows]
+        console.print_json({"recordings": documents, "failures": failures})
+    else:
+        print_metrics(rows)
+    _finish(done, failures)
 
 
 app.command("bench")(bench_command)
+app.command("record")(record_command)
+app.command("serve")(serve_command)
 
 
 def _each(
     names: list[str], one: Callable[[Recording, Callable[[int], object]], None]
-) -> list[dict[str, str]]:
-    """Do `one` for each recording, with a progress bar; return those that could not be done."""
-    failures = []
+) -> tuple[list[Recording], list[dict[str, str]]]:
+    """Do `one` for each recording, with a progress bar; return those done, and the failures."""
+    done: list[Recording] = []
+    sources, missing = expand(names)
+    failures = [{"recording": printable(name), "reason": reason} for name, reason in missing]
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     hidden = not sys.stderr.isatty()
     with Progress(*columns, console=console.err, disable=hidden, transient=True) as progress:
-        for name in dict.fromkeys(names):
+        for name in sources:
             task = progress.add_task(escape(printable(name)), total=None)
             try:
                 progress.update(task, total=_size(name))
-                one(open_recording(name), partial(_advance, progress, task))
+                recording = open_recording(name)
+                one(recording, partial(_advance, progress, task))
+                done.append(recording)
             except (OSError, DeltaringError) as error:
                 failures.append({"recording": printable(name), "reason": _reason(name, error)})
             progress.remove_task(task)
-    return failures
+    return done, failures
 
 
 def _advance(progress: Progress, task: TaskID, offset: int) -> None:
@@ -138,7 +238,7 @@ def _advance(progress: Progress, task: TaskID, offset: int) -> None:
 def _size(name: str) -> int | None:
     """Bytes of a plain file; None where the progress cannot be known (a stream, compressed)."""
     path = Path(name)
-    plain = name != "-" and path.suffix not in (".gz", ".zst") and path.is_file()
+    plain = name != STDIN and path.suffix not in (".gz", ".zst") and path.is_file()
     return path.stat().st_size if plain else None
 
 
@@ -150,18 +250,17 @@ def _reason(name: str, error: Exception) -> str:
     return error.strerror if other in (None, name) else f"{error.strerror}: {printable(str(other))}"
 
 
-def _finish(rows: list[dict[str, Any]], failures: list[dict[str, str]]) -> None:
+def _finish(done: list[Recording], failures: list[dict[str, str]]) -> None:
     """Print what was wrong, and leave with the exit code that says so."""
     for failure in failures:
         console.complain("error", "red", f"{failure['recording']}: {failure['reason']}")
-    for row in rows:
-        name, report = row["recording"], row["report"]
-        for error in report.errors[:SHOWN]:
-            where = f"{name}:{error['line']}: byte {error['offset']}"
-            console.complain("bad", "yellow", f"{where}: {error['reason']}")
-        if report.error_count > SHOWN:
-            console.complain("", "", f"{name}: and {report.error_count - SHOWN} more")
-    if failures or any(row["report"].error_count for row in rows):
+    for recording in done:
+        for problem in recording.problems[:SHOWN]:
+            console.complain("bad", "yellow", str(problem))
+        if recording.problem_count > SHOWN:
+            more = recording.problem_count - SHOWN
+            console.complain("", "", f"{recording.name}: and {more} more")
+    if failures or any(recording.problem_count for recording in done):
         raise typer.Exit(BAD_INPUT)
 
 

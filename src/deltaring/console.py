@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deltaring.recording import Recording
+from deltaring.sources import STDIN, RemoteFile, is_url
 
 BAD_INPUT = 3
 WRONG_USAGE = 2
@@ -51,9 +52,11 @@ def table(*columns: str, header: bool = True) -> Table:
 
 
 def open_recording(name: str) -> Recording:
-    """The recording that an argument names; - is standard input."""
-    if name != "-":
+    """The recording that a source names: a file, a URL, or - for standard input."""
+    if is_url(name):
+        return Recording(RemoteFile(name))
+    if name != STDIN:
         return Recording(name)
     if sys.stdin is None:
         raise OSError("standard input is closed")
-    return Recording(sys.stdin.buffer, name="-")
+    return Recording(sys.stdin.buffer, name=name)

@@ -37,10 +37,6 @@ class RecordingError(DeltaringError):
     """A recording that cannot be opened or read on: its name and the reason are in the text."""
 
 
-class WorkerLost(DeltaringError):
-    """A file that was given up, because it killed the process that worked on it."""
-
-
 class ReplayError(DeltaringError):
     """A replay whose output cannot be written where it was asked to."""
 

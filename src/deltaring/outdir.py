@@ -61,7 +61,7 @@ class OutputFolder:
         return os.fdopen(os.open(self.path / (name + _PART), _FLAGS, 0o644), "w+b")
 
     def reopen(self, name: str) -> BinaryIO:
-        """Open the temporary file of `name` once more, to write on at its end."""
+        """Open the temporary file of `name` once more, to read it or to write on at its end."""
         file = (self.path / (name + _PART)).open("r+b")
         file.seek(0, os.SEEK_END)
         return file
@@ -84,14 +84,12 @@ class OutputFolder:
             raise
         self.keep(name, file)
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a file that is kept for reading, by its final name."""
-        return (self.path / self._staged[name]).open("rb")
-
     def finish(self) -> None:
-        """Give all files their names, remove what an earlier run left, and make it durable."""
+        """Give the files that are kept their names, remove what else this run and an earlier one
+        left, and make it durable."""
         for name, part in self._staged.items():
             os.replace(self.path / part, self.path / name)
+        self.discard()
         self._remove(
             entry
             for entry in os.listdir(self.path)

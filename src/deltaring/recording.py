@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
 from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
+from deltaring.har import HarReader, Message, unpack
 from deltaring.lines import Line, LineReader, Source
 from deltaring.pure import spans_audio_delta
 from deltaring.run import ENVELOPE, ROW, Run
@@ -38,6 +39,10 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or a skippable one
 _ZSTD_WINDOW_LOG = 27  # 128 MiB, zstd's own default; more would be memory at a file's command
+# A HAR is an object whose first key is "log"; a text that may still become one is undecided.
+_HAR = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"')
+_UNDECIDED = re.compile(rb'\xef?\xbb?\xbf?\s*(?:\{\s*(?:"(?:l(?:og?)?)?)?)?')
+_MAX_UNDECIDED = 4_096  # bytes; what writes HAR files puts some 20 before the key
 
 
 _NO_ROWS = np.empty(0, ROW)
@@ -60,13 +65,25 @@ class Problem(Struct, frozen=True):
 
     file: str
     line: int
-    """From 1."""
+    """From 1. In a HAR file: the number of the message in the whole file."""
     offset: int
-    """Byte at which the line starts, from 0, after decompression."""
+    """Byte at which the line or message starts, from 0, after decompression."""
     reason: str
+    """In a HAR file it begins with the path of the message there."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: byte {self.offset}: {self.reason}"
+
+
+@runtime_checkable
+class Opener(Protocol):
+    """A file that is no path of the system's: one behind a URL, in an archive."""
+
+    def open(self) -> BinaryIO:
+        """Open it at its start; the recording closes it."""
+
+
+Origin: TypeAlias = str | os.PathLike[str] | BinaryIO | Opener
 
 
 class Recording:
@@ -79,20 +96,21 @@ class Recording:
             print(problem)
 
     What is wrong with the file does not stop the iteration: it is put into `problems`. Opening may
-    raise OSError, and RecordingError where Zstandard is needed and not installed.
+    raise OSError, and RecordingError where Zstandard, or ijson for a HAR file, is needed and not
+    installed.
     """
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO,
+        source: Origin,
         *,
         name: str | None = None,
         max_frame: int = MAX_FRAME,
     ) -> None:
-        """Name a recording: a path, or a binary stream (which can be read once).
+        """Name a recording: a path, an Opener, or a binary stream (which can be read once).
 
         name: what problems call it, and what its output folder is named after; the path as given
-            unless told otherwise.
+            or the stream's own name unless told otherwise.
         max_frame: longest frame in bytes; a longer one is reported and skipped.
         """
         self._source = source
@@ -108,10 +126,13 @@ class Recording:
         """What was found wrong so far, at most MAX_PROBLEMS."""
         self.problem_count = 0
         """How many problems there were so far."""
+        self.broken = ""
+        """What cut the file off before its end; what came before was delivered."""
         self.line = 0
-        """Line number of the record at hand, from 1."""
+        """Line number of the record at hand, from 1; in a HAR file, its message's number."""
         self.offset = 0
-        """Byte at which that line starts, from 0, after decompression."""
+        """Byte at which that line or message starts, from 0, after decompression."""
+        self._path = ""  # of the message at hand in a HAR file
 
     def __iter__(self) -> Iterator[Record]:
         """Yield the records, each with its frame as bytes."""
@@ -131,20 +152,41 @@ class Recording:
 
         scan: is offered the lines that are in memory, as `buffer, start, stop`; returns a Run. That
             is `Decoder.scan` with rows of its own; they stay valid until the next one is asked for.
+            A HAR file has no lines: all of it comes as records.
         """
         self._start()
         with _Stream(self._source) as stream:
-            lines = LineReader(stream, self.longest_line)
-            while lines.find():
-                self.line, self.offset = lines.number, lines.offset
-                run = scan(lines.buffer, lines.start, lines.stop)
-                if len(run.rows):
-                    yield run
-                    lines.skip(len(run.rows), run.stop)
-                elif record := self._read(lines.take(), stream.broken):
-                    yield record
+            yield from self._har(stream) if stream.is_har() else self._lines(stream, scan)
             if stream.broken:
+                self.broken = stream.broken
                 self.report(stream.broken)
+
+    def _lines(self, stream: "_Stream", scan: Scan) -> Iterator[Record | Run]:
+        lines = LineReader(stream, self.longest_line)
+        while lines.find():
+            self.line, self.offset = lines.number, lines.offset
+            run = scan(lines.buffer, lines.start, lines.stop)
+            if count := len(run.rows):
+                size = int(run.rows["line"][-1] - run.rows["line"][0])
+                yield run
+                self.line, self.offset = self.line + count - 1, self.offset + size
+                lines.skip(count, run.stop)
+            elif record := self._read(lines.take(), stream.broken):
+                yield record
+
+    def _har(self, stream: "_Stream") -> Iterator[Record]:
+        reader = HarReader(stream, self.max_frame)
+        for message in reader:
+            self.line, self.offset = self.line + 1, message.offset
+            self._path = f"log.entries[{message.entry}]._webSocketMessages[{message.number}]: "
+            if record := self._unpack(message):
+                yield record
+        if reader.broken and not stream.broken:
+            self.line, self.offset, self._path = self.line + 1, reader.offset, ""
+            self.broken = reader.broken
+            self.report(reader.broken)
+        elif not reader.lists and not stream.broken:
+            self.report("no entry of this HAR has `_webSocketMessages`")
 
     @property
     def longest_line(self) -> int:
@@ -158,6 +200,7 @@ class Recording:
         """
         self.problem_count += 1
         if len(self.problems) < MAX_PROBLEMS:
+            reason = self._path + reason
             reason = reason if len(reason) <= _MAX_REASON else reason[:_MAX_REASON] + " ..."
             place = max(self.line, 1) + line, self.offset + offset
             self.problems.append(Problem(self.name, *place, reason))
@@ -175,10 +218,28 @@ class Recording:
             elif not broken:
                 self.report(f"truncated last line: {error}")
             return None
-        if record is not None and len(record.frame) > self.max_frame:
-            self.report(str(too_large(len(record.frame), self.max_frame)))
+        return record if record is not None and self._fits(record.frame) else None
+
+    def _unpack(self, message: Message) -> Record | None:
+        """Return the record of a message; None for one that has no frame, or is broken."""
+        if message.text is None:
+            self.report(f"the message is too long for a frame of {self.max_frame} bytes")
             return None
-        return record
+        try:
+            fields = unpack(message.text)
+            if fields is None:
+                return None
+            time, source, frame = fields
+            record = Record(_unix_time(time), source, frame)
+        except FrameError as error:
+            self.report(str(error))
+            return None
+        return record if self._fits(frame) else None
+
+    def _fits(self, frame: bytes | memoryview) -> bool:
+        if len(frame) > self.max_frame:
+            self.report(str(too_large(len(frame), self.max_frame)))
+        return len(frame) <= self.max_frame
 
 
 def _take_nothing(buffer: bytearray, start: int, stop: int) -> Run:
@@ -229,23 +290,24 @@ def _parse_text(text: bytes) -> Record:
         fields = _FIELDS.decode(text)
         if fields.type is not _ABSENT:
             return Record(None, "server", memoryview(text))
-        return Record(_time(fields.time), _source(fields.source), _frame(fields))
+        time = msgspec.json.decode(fields.time, type=float | str | None)
+        return Record(_unix_time(time), _source(fields.source), _frame(fields))
     except msgspec.ValidationError as error:
         raise SchemaError(f"neither a frame nor an envelope: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
-def _time(raw: Raw) -> float | None:
-    value: float | str | None = msgspec.json.decode(raw, type=float | str | None)
+def _unix_time(value: float | str | None) -> float | None:
+    """Return a time in Unix seconds. Raises SchemaError."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise msgspec.ValidationError(f"`time` is no ISO 8601 time: {value[:40]!r}") from None
+            raise SchemaError(f"`time` is no ISO 8601 time: {value[:40]!r}") from None
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if value is not None and abs(value) > _MAX_TIME:
-        raise msgspec.ValidationError(f"`time` is no Unix time in seconds: {value}")
+        raise SchemaError(f"`time` is no Unix time in seconds: {value}")
     return value
 
 
@@ -273,13 +335,16 @@ def _frame(fields: _Fields) -> memoryview:
 class _Stream:
     """The bytes of a recording, decompressed; a fault of the stream becomes an early end."""
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO) -> None:
+    def __init__(self, source: Origin) -> None:
         self.broken = ""
         """What cut the stream off, once it is."""
+        self._head = b""  # what was read of the text already
         self._faults: tuple[type[Exception], ...] = (OSError, zlib.error)
         with ExitStack() as owned:
             if isinstance(source, (str, os.PathLike)):
                 source = owned.enter_context(Path(source).open("rb"))
+            elif isinstance(source, Opener):
+                source = owned.enter_context(source.open())
             self._source, self._kind = self._decompressed(source, owned)
             self._owned = owned.pop_all()
 
@@ -298,7 +363,27 @@ class _Stream:
             return owned.enter_context(zstd.ZstdFile(source, options=options)), "zstd"
         return source, ""
 
+    def is_har(self) -> bool:
+        """Whether the text is a HAR; for that it reads on until it can be told, and no further."""
+        piece = bytearray(_MAX_UNDECIDED)
+        while _UNDECIDED.fullmatch(self._head) and len(self._head) < _MAX_UNDECIDED:
+            count = self._read(memoryview(piece))
+            if not count:
+                break
+            self._head += piece[:count]
+        return _HAR.match(self._head) is not None
+
     def readinto1(self, buffer: memoryview) -> int:
+        if not self._head:
+            return self._read(buffer)
+        count = min(len(buffer), len(self._head))
+        buffer[:count] = self._head[:count]
+        self._head = self._head[count:]
+        return count
+
+    def _read(self, buffer: memoryview) -> int:
+        if self.broken:
+            return 0
         try:
             return self._source.readinto1(buffer)
         except EOFError:
@@ -363,9 +448,14 @@ class RecordingWriter:
     A crash loses at most the line in flight. Raises OSError as files do.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open `path` for appending; a last line that was cut off there is ended first."""
-        self._file = io.FileIO(path, "ab+")
+    def __init__(
+        self, path: str | os.PathLike[str], *, opener: Callable[[str, int], int] | None = None
+    ) -> None:
+        """Open `path` for appending; a last line that was cut off there is ended first.
+
+        opener: opens the file in place of `os.open`, as that of `open` does.
+        """
+        self._file = io.FileIO(path, "ab+", opener=opener)
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(max(0, size - 1))
         self._torn = self._file.read(1) not in (b"", b"\n")

@@ -6,7 +6,7 @@ and its lists are bounded: what is beyond a bound is counted.
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from deltaring.audiofiles import AudioFile
 from deltaring.decoder import Stats
 from deltaring.events import (
     ConversationCreated,
@@ -29,6 +30,7 @@ from deltaring.events import (
     TranscriptionSessionUpdated,
     UnknownEvent,
 )
+from deltaring.microphone import ClientFrame, UserAudio, read_client
 from deltaring.recording import Record, Recording
 from deltaring.run import Run
 from deltaring.speech import SpokenItem
@@ -95,8 +97,16 @@ class Report(Struct, kw_only=True):
     first_time: float | None = None
     last_time: float | None = None
     items: list[SpokenItem] = []
+    """The assistant's audio, as it came."""
     seconds: float = 0.0
     """Of the assistant's audio."""
+    user: list[UserAudio] = []
+    """The user's audio, as it came."""
+    user_seconds: float = 0.0
+    files: list[AudioFile] = []
+    """The audio that was written."""
+    partial: bool = False
+    """The file was cut off: this is what could be read of it."""
     errors: list[dict[str, Any]] = []
     """What is wrong with the recording: line, byte offset, reason."""
     error_count: int = 0
@@ -123,10 +133,17 @@ class Reporter:
         self._events = Counter[str]()
         self._unknown = Counter[str]()
 
-    def take_client(self, record: Record) -> None:
-        """Count a frame of the client's."""
+    @property
+    def first_time(self) -> float | None:
+        """The earliest time of a record so far."""
+        return self._report.first_time
+
+    def take_client(self, record: Record) -> ClientFrame:
+        """Count a frame of the client's; return what is read of it."""
         self._times(record.time)
-        _count(self._client, _client_type(record.frame))
+        frame = read_client(record.frame)
+        _count(self._client, _str(frame.type) or OTHER)
+        return frame
 
     def take(self, event: Any, time: float | None) -> None:
         """Take an event of the server's; a kept invalid one becomes a problem of the recording."""
@@ -186,8 +203,10 @@ class Reporter:
                 report.first_time = time if first is None else min(first, time)
                 report.last_time = time if last is None else max(last, time)
 
-    def finish(self, stats: Stats) -> Report:
-        """Return the report, complete."""
+    def finish(
+        self, stats: Stats, user: Sequence[UserAudio] = (), files: Sequence[AudioFile] = ()
+    ) -> Report:
+        """Return the report, complete. user: what the client appended. files: what was written."""
         report, recording = self._report, self._recording
         report.frames = {
             "server": stats.frames,
@@ -205,11 +224,14 @@ class Reporter:
             item.done, item.pending = track.done, track.pending
         report.items = list(self._items.values())
         report.seconds = sum(item.seconds for item in report.items)
+        report.user, report.files = list(user), list(files)
+        report.user_seconds = sum(part.seconds for part in user)
         report.errors = [
             {"line": problem.line, "offset": problem.offset, "reason": problem.reason}
             for problem in recording.problems
         ]
         report.error_count = recording.problem_count
+        report.partial = bool(recording.broken)
         return report
 
     # --- what the events say ------------------------------------------------------------------
@@ -288,20 +310,6 @@ def _range(times: NDArray[Any]) -> tuple[float, ...]:
 
 def _short(value: object) -> str | int | None:
     return _str(value) if isinstance(value, str) else value if isinstance(value, int) else None
-
-
-class _Type(Struct):
-    type: Any = None
-
-
-_TYPE = msgspec.json.Decoder(_Type)
-
-
-def _client_type(frame: bytes | memoryview) -> str:
-    try:
-        return _str(_TYPE.decode(frame).type) or OTHER
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return OTHER
 
 
 def _count(counter: Counter[str], name: str) -> None:
