@@ -61,6 +61,4 @@ if __name__ == "__main__":
             for _ in range(ROUNDS)
         ]
         one, all_ = (statistics.median(column) * 1e9 for column in zip(*rounds, strict=True))
-        print(
-            f"{name}: one {one:,.0f} ns, {DECODERS:,} in turn {all_:,.0f}, {all_ / one:.2f}x"
-        )
+        print(f"{name}: one {one:,.0f} ns, {DECODERS:,} in turn {all_:,.0f}, {all_ / one:.2f}x")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from deltaring.inbox import PAUSE, Inbox
+from deltaring.inbox import PAUSE, SILENCE, Inbox
 from deltaring.script import Wait, read_client_event
 from tests.test_script import APPEND, append
 from tests.wire import frame
@@ -117,3 +117,11 @@ def test_the_rest_of_a_longer_turn_does_not_start_the_next() -> None:
 def test_a_flood_of_types_is_not_kept() -> None:
     made = inbox(*(frame(f"type {number}") for number in range(1_000)))
     assert len(made._events) == 256
+
+
+def test_a_client_that_spoke_its_next_turn_without_a_pause_is_not_waited_for_in_vain() -> None:
+    made = inbox(append(100))
+    end_turn(made, 100)
+    send(made, append(40), now=PAUSE / 2)
+    assert not made.satisfies(wait(audio=50), 2 * PAUSE)
+    assert made.satisfies(wait(audio=50), SILENCE + PAUSE)

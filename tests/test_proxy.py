@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import deltaring
+from deltaring.errors import RecordingError
 from deltaring.recording import Recording
 from tests.outcome import outcome
 from tests.wire import audio_frame, frame, pcm, session
@@ -848,3 +849,67 @@ def test_loopback_is_taken(tmp_path: Path, host: str) -> None:
             assert listening.sockets
 
     run(main)
+
+
+# --- found by a review ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offered", ["realtime, key.sk-5eCr3t x", "realtime, k(ey.sk-5eCr3t"])
+def test_a_malformed_subprotocol_is_refused_and_quoted_nowhere(
+    bench: Bench, offered: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> bytes:
+        async with bench.run(echo):
+            line = f"Sec-WebSocket-Protocol: {offered}\r\n\r\n".encode()
+            return await ask(bench.url, HANDSHAKE.removesuffix(b"\r\n") + line)
+
+    assert run(main).startswith(b"HTTP/1.1 400 ")
+    assert bench.proxy.refused == 1
+    assert SECRET not in caplog.text
+
+
+def test_two_upgrade_headers_are_refused(bench: Bench) -> None:
+    async def main() -> bytes:
+        async with bench.run(echo):
+            return await ask(bench.url, HANDSHAKE.removesuffix(b"\r\n") + b"Upgrade: h2c\r\n\r\n")
+
+    assert run(main).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_file_that_others_may_read_is_a_failure_and_leaves_no_upstream_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise RecordingError("others may read this file")
+
+    monkeypatch.setattr("deltaring.proxy.Recorder", refuse)
+
+    async def main() -> tuple[int | None, str | None]:
+        async with bench.run(echo), bench.connect() as websocket:
+            end = await closed(websocket)
+            await until(lambda: bench.ended)
+            return end
+
+    assert run(main)[0] == 1011
+    assert bench.proxy.failures == 1
+
+
+def test_a_session_that_takes_nothing_does_not_hold_up_the_end(bench: Bench) -> None:
+    async def flood(websocket: ServerConnection) -> None:
+        while True:
+            await websocket.send("x" * 100_000)
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        async with bench.run(flood):
+            reader, writer = await asyncio.open_connection(
+                *bench.url.removeprefix("ws://").split(":")
+            )
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            await until(lambda: bench.proxy.connections)
+            start = loop.time()
+        writer.close()
+        return loop.time() - start
+
+    assert run(main) < 15

@@ -317,3 +317,24 @@ def test_real_recordings_are_sent_as_they_are(real_recordings: list[Path]) -> No
         lines = [line.strip() for line in path.read_bytes().splitlines()]
         assert [json.loads(data) for data in sent] == [json.loads(line) for line in lines if line]
         assert sent == [line for line in lines if line]
+
+
+def test_one_wrong_time_does_not_hold_a_session_for_years() -> None:
+    first = 1784858052.0
+    records = (
+        server(OTHER, first),
+        server(OTHER, 0.0),
+        server(OTHER, first + 0.1),
+        server(OTHER, first + 0.3),
+    )
+    assert times(*records) == pytest.approx([0, 0, 0, 0.2])
+
+
+def test_what_a_client_sent_before_the_greeting_is_waited_for_after_it() -> None:
+    records = [
+        client(frame("session.update", session={})),
+        server(session()),
+        server(frame("session.updated", session={})),
+    ]
+    kinds = [type(step).__name__ for step in steps(records)]
+    assert kinds == ["Send", "Wait", "Send"]

@@ -232,7 +232,7 @@ def test_frames_come_no_sooner_than_recorded(make: Make, speed: float, least: fl
 
 
 def test_flat_out_takes_no_time(make: Make) -> None:
-    path = make((0.0, FIRST), (1e9, SECOND))
+    path = make((0.0, FIRST), (3_000.0, SECOND))
 
     async def test() -> None:
         async with serve([path], speed=0) as url:
@@ -581,7 +581,7 @@ def test_after_the_last_frame_the_connection_is_closed(make: Make) -> None:
 
 
 def test_a_server_that_stops_closes_its_connections(make: Make) -> None:
-    path = make((0.0, FIRST), (1e9, SECOND))
+    path = make((0.0, FIRST), (3_000.0, SECOND))
 
     async def test() -> None:
         async with serve([path]) as url:
@@ -685,3 +685,32 @@ def test_a_speed_that_is_none_is_refused(make: Make, speed: float) -> None:
 def test_there_must_be_a_recording() -> None:
     with pytest.raises(ValueError, match="no recording"):
         run(_serve_nothing())
+
+
+def test_a_recording_that_got_empty_stops_a_loop(make: Make) -> None:
+    path = make(FIRST)
+
+    async def test() -> None:
+        async with serve([path], loop=True) as url, client(url) as socket:
+            await socket.recv()
+            path.write_bytes(b"")
+            with pytest.raises(ConnectionClosed):
+                await rest(socket)
+            assert socket.close_code == 1011
+
+    run(test())
+
+
+def test_a_client_that_talks_while_it_reads_slowly_gets_the_last_frames(make: Make) -> None:
+    assert server._CLOSE_TIMEOUT >= 60  # of websockets' own 10 s a slow client needs more
+    path = make(*[audio_frame(pcm(12_000, number)) for number in range(40)])
+
+    async def test() -> None:
+        async with serve([path], speed=0) as url, client(url) as socket:
+            append = frame("input_audio_buffer.append", audio="A" * 6_400).decode()
+            for _ in range(20):
+                await socket.send(append)
+            assert len(await rest(socket)) == 40
+            assert socket.close_code == 1000
+
+    run(test())

@@ -12,6 +12,10 @@ PAUSE = 1.0
 """Seconds without audio after which a client has ended its turn: longer than any chunking or
 network makes them, shorter than a person cares to wait."""
 
+SILENCE = 5.0
+"""Seconds without audio after which even the rest of an earlier sentence has to do: a client that
+spoke its next turn without a pause would be waited for in vain."""
+
 _MAX_TYPES = 256  # types of events that are counted: the protocol has some twenty
 
 
@@ -78,7 +82,8 @@ class _Voice:
     def has_said(self, count: int, now: float) -> bool:
         """Whether there are so many bytes, or something and then a pause."""
         if self._paused(now):
-            return self._fresh or self._said >= count
+            waited = bool(self._rest) and now - self._last >= SILENCE
+            return self._fresh or waited or self._said >= count
         return self._said + self._rest >= count
 
     def end_turn(self, count: int) -> None:

@@ -19,7 +19,7 @@ from deltaring.errors import ReplayError
 
 _PART = ".deltaring-part"
 _MAX_STEM = 60
-_SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt))?(\.(gz|zst))?$"
+_SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt|har))?(\.(gz|zst))?$"
 # Not every system has every flag; where O_NOFOLLOW is missing, O_EXCL still refuses a link.
 _FLAGS = (
     os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

@@ -23,10 +23,15 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from deltaring.errors import RecordingError
 from deltaring.frame import MAX_FRAME, Frame
 from deltaring.recorder import Counts, Recorder
 from deltaring.redact import check_kinds
 
+_GRACE = 2.0  # seconds for both sides to answer that they are closing; one that hangs never will
+_CLOSE_TIMEOUT = 120.0
+"""Seconds for a side to take what was sent to it before the close: cut off earlier, it would lose
+the last messages."""
 _DIAL_TIMEOUT = 10  # seconds for the upstream's handshake; the client's then waits twice as long
 # RFC 9110, section 7.6.1. The rest of a WebSocket handshake is each connection's own, too.
 _HOP_BY_HOP = frozenset(
@@ -39,6 +44,7 @@ _HOP_BY_HOP = frozenset(
 log = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.websockets")
 _quiet.setLevel(logging.WARNING)  # at DEBUG, websockets logs headers and frames
+_quiet.addFilter(lambda record: not record.exc_info)  # errors may quote what was in a handshake
 
 
 class Proxy:
@@ -76,6 +82,7 @@ class Proxy:
         self._redact, self._keep_secrets = check_kinds(redact), keep_secrets
         self._allowed = frozenset(allow_origin)
         self._dialled: dict[ServerConnection, ClientConnection] = {}
+        self._upstreams: set[ClientConnection] = set()  # of the sessions that go on
         self._watchers: set[asyncio.Task[None]] = set()
         self.connections = 0
         """Sessions that were passed on."""
@@ -113,14 +120,33 @@ class Proxy:
             max_size=MAX_FRAME,
             max_queue=1,
             open_timeout=2 * _DIAL_TIMEOUT,
+            close_timeout=_CLOSE_TIMEOUT,
+            ping_interval=None,  # a pong waits behind messages that the other side does not take
             server_header=None,
             logger=_quiet,
         ) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                await self._stop(server)
+
+    async def _stop(self, server: Server) -> None:
+        """Close all sessions, and cut those that do not answer."""
+        clients = list(server.connections)
+        server.close()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await server.wait_closed()
+        except TimeoutError:
+            for connection in (*clients, *self._upstreams):
+                connection.transport.abort()
 
     async def _dial(self, client: ServerConnection, request: Request) -> Response | None:
         """Connect to the upstream while the client waits; its refusal becomes the client's."""
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        upgrades = request.headers.get_all("Upgrade")
+        if len(upgrades) > 1:
+            return client.respond(400, "There is more than one Upgrade header.\n")
+        if not upgrades or upgrades[0].lower() != "websocket":
             return None  # no handshake; the library says so
         refusal = self._refusal(client, request)
         if refusal is None:
@@ -130,6 +156,8 @@ class Proxy:
                 refusal = _passed_on(error.response)
             except (OSError, WebSocketException) as error:
                 refusal = client.respond(502, f"The upstream cannot be reached: {_reason(error)}\n")
+            except ValueError:  # a header or subprotocol that cannot be passed on, and may be a key
+                refusal = client.respond(400, "A header of the request is malformed.\n")
         if refusal is not None:
             self.refused += 1
             log.warning("refused a connection: HTTP %d", refusal.status_code)
@@ -160,6 +188,8 @@ class Proxy:
             max_size=MAX_FRAME,
             max_queue=1,  # messages may be large, and each is passed on as it comes
             open_timeout=_DIAL_TIMEOUT,
+            close_timeout=_CLOSE_TIMEOUT,
+            ping_interval=None,
             logger=_quiet,
         )
 
@@ -185,13 +215,14 @@ class Proxy:
         upstream = self._dialled.pop(client)
         try:
             recorder = self._new_recorder()
-        except OSError as error:
+        except (OSError, RecordingError) as error:
             self.failures += 1
             log.error("a connection was closed, it cannot be recorded: %s", error)
             await upstream.close()
             await client.close(CloseCode.INTERNAL_ERROR, "the session cannot be recorded")
             return
         self.connections += 1
+        self._upstreams.add(upstream)
         with recorder:
             tape = _Tape(recorder)
             try:
@@ -199,6 +230,7 @@ class Proxy:
                     both.create_task(_pass_on(upstream, client, tape.received))
                     both.create_task(_pass_on(client, upstream, tape.sent))
             finally:
+                self._upstreams.discard(upstream)
                 self.failures += tape.torn
                 self.counts.add(recorder.counts)
 

@@ -105,11 +105,10 @@ class Redaction:
         """Return the text with new values in it, or None if all may stay."""
         if not (self._audio or self._text or _may_hold_secrets(text)):
             return None
-        leaves = list(_leaves(text))
-        audio = {leaf.path[:-1] for leaf in leaves if _says_audio(leaf)}
+        audio = {leaf.path[:-1] for leaf in _leaves(text) if _says_audio(leaf)}
         parts: list[str] = []
         done = 0
-        for leaf in leaves:
+        for leaf in _leaves(text):  # again, as a list of them would take a hundred times the text
             value = self._replacement(leaf, audio, document)
             if value is not None and value != leaf.token:
                 parts += text[done : leaf.start], value

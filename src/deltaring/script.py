@@ -24,6 +24,10 @@ _RING_SECONDS = 0.001  # only positions are wanted: what does not fit is counted
 _HEARD = ("input_audio_buffer.", "session.input_", "session.output_")
 _COMMITTED = "input_audio_buffer.committed"
 _REPLY = "response.created"
+# Seconds between two frames. A session lasts an hour at most, so a longer gap is a wrong time; it
+# must not hold a client for years.
+_MAX_GAP = 3_600.0
+_GREETINGS = ("session.created", "transcription_session.created", "conversation.created")
 
 
 class Send(NamedTuple):
@@ -113,6 +117,13 @@ def read_client_event(frame: bytes) -> ClientEvent:
         raise InvalidJSON(str(error)) from None
 
 
+def _type_of(frame: bytes) -> str:
+    try:
+        return read_client_event(frame).type
+    except FrameError:
+        return ""
+
+
 class _Pace:
     """When frames go out: as recorded, or where no time was recorded, as their audio lasts."""
 
@@ -126,8 +137,8 @@ class _Pace:
     def place(self, time: float | None, frame: bytes) -> float:
         """Return the place of a server frame, and go on."""
         if time is not None:
-            if self._last is not None:
-                self.at += max(0.0, time - self._last)
+            gap = 0.0 if self._last is None else time - self._last
+            self.at += gap if 0 < gap <= _MAX_GAP else 0.0
             self._last = time
         at = self.at
         if self._last is None:
@@ -178,6 +189,8 @@ class _Asked:
 
     def before(self, frame: bytes, at: float) -> Wait | None:
         """Return what to wait for before the server frame, if anything."""
+        if self._greets(frame):
+            return None
         audio = self._audio and self._heard(frame)
         if not self._events and not audio:
             return None
@@ -187,12 +200,13 @@ class _Asked:
         self._events, self._spent = Counter(), 0
         return wait
 
+    def _greets(self, frame: bytes) -> bool:
+        """Whether the server sends it unasked: a client that spoke at once was not waited for."""
+        return _type_of(frame) in _GREETINGS
+
     def _heard(self, frame: bytes) -> int:
         """Bytes of audio that the server must have heard to send the frame."""
-        try:
-            name = read_client_event(frame).type
-        except FrameError:
-            return 0
+        name = _type_of(frame)
         self._tells |= name.startswith(_HEARD)
         replies = name == _REPLY and not self._tells
         heard = self._audio if replies or name.startswith(_HEARD) else 0

@@ -30,6 +30,9 @@ from deltaring.recording import Recording
 from deltaring.script import Step, Wait, read_client_event, steps
 
 _SUBPROTOCOL = Subprotocol("realtime")
+_CLOSE_TIMEOUT = 120.0
+"""Seconds for a client to take what was sent to it before the close: cut off earlier, it would lose
+the last frames."""
 _GRACE = 2.0  # seconds for a client to answer that it is closing; one that hangs never will
 _PATIENCE = 10.0  # seconds until somebody may wonder what is being waited for
 _SHOWN = 10  # problems of a recording that are logged
@@ -92,6 +95,7 @@ def _listen(stage: "_Stage", host: str, port: int, allowed: frozenset[str]) -> S
         compression=None,  # inflating base64 costs more than sending it
         max_size=MAX_FRAME,
         max_queue=1,  # messages may be large, and each is read as it comes
+        close_timeout=_CLOSE_TIMEOUT,
         ping_interval=None,  # a client that is stopped in a debugger is still there
         logger=_quiet,
     )
@@ -247,8 +251,9 @@ class _Stage:
         await client.socket.close()
 
     async def _play_once(self, client: _Client, source: _Source) -> None:
+        """Raises OSError and RecordingError: the file may have changed since it was looked at."""
         now = asyncio.get_running_loop().time
-        start = now()
+        start, sent = now(), 0
         with closing(source.steps(self._ignore_client)) as script:
             for step in script:
                 # Against the start, so that delays do not add up; and never without giving way.
@@ -258,3 +263,6 @@ class _Stage:
                     start = now()
                 else:
                     await client.send(step.frame)
+                    sent += 1
+        if not sent:
+            raise RecordingError(f"{source.name}: there is no server frame")

@@ -170,7 +170,7 @@ def _hidden(path: str, folder: str) -> bool:
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Turn what a file system of fsspec raises into RecordingErrors, but for an OSError with a reason.
+    """Turn what a file system of fsspec raises into RecordingErrors, but for OSErrors with reason.
 
     Each raises what its client library does: there is no narrower class. That of HTTP hides the
     reason behind a FileNotFoundError.
