@@ -337,6 +337,12 @@ def test_more_latency_than_was_put_out_leaves_nothing_heard(player: Player) -> N
     assert player.playback.interrupt(3) == [Truncation("a", 0, 0, 0)]
 
 
+def test_a_latency_beyond_all_bounds_is_no_error(player: Player) -> None:
+    player.give(100)
+    player.pull(50)
+    assert player.playback.interrupt(1e308) == [Truncation("a", 0, 0, 0)]
+
+
 def test_an_item_that_was_heard_whole_is_not_truncated(player: Player) -> None:
     player.give(100, "a")
     player.end("a")

@@ -330,7 +330,7 @@ class Playback:
         with self._lock:
             self._queue_opened()
             self._clear_left(0)
-            self._take_back(round(latency * self.sample_rate))
+            self._take_back(round(min(latency, 2 * MAX_LATENCY) * self.sample_rate))
             played = [stretch.voice for stretch in self._log if stretch.voice is not None]
             voices = dict.fromkeys([*played, *self._queue])
             truncated = [voice for voice in voices if voice.truncated]
