@@ -2,9 +2,12 @@ import re
 
 import pytest
 
+import deltaring
 from deltaring.captions import captions
+from deltaring.speech import SpokenItem
 from deltaring.timeline import Timeline
 from deltaring.transcript import Entry
+from tests.wire import audio_frame, pcm
 
 
 def said(role: str, text: str, time: float | None = 100.0, **fields: object) -> Entry:
@@ -33,6 +36,17 @@ def test_the_users_speech_is_where_it_was_spoken_and_not_where_it_was_transcribe
     timeline.spoken["u"] = (101.0, 103.0)
     entry = said("user", "Hello?", 110.0, kind="speech", item_id="u")
     assert "00:00:01.000 --> 00:00:03.000" in vtt(entry, timeline=timeline)
+
+
+def test_the_assistants_speech_is_where_it_was_heard_and_not_where_it_was_final() -> None:
+    timeline, decoder = Timeline(), deltaring.Decoder()
+    event = decoder.decode(audio_frame(pcm(96_000), response_id="r", item_id="i"))
+    assert isinstance(event, deltaring.AudioDelta)
+    item = SpokenItem("", "r", "i", 0, "pcm16", 24_000, samples=48_000)
+    timeline.audio(event.track, item, 102.0)
+    timeline.texts["r", "i", 0] = 102.5
+    entry = said("assistant", "x", 101.5, kind="speech", item_id="i", response_id="r")
+    assert "00:00:02.000 --> 00:00:04.000" in vtt(entry, timeline=timeline)
 
 
 def test_cues_are_sorted_by_their_start() -> None:

@@ -248,6 +248,31 @@ def test_compression_is_seen_through_a_slow_pipe(example: Path) -> None:
     assert json.loads(out)["recordings"][0]["report"]["frames"]["client"] == 35
 
 
+def test_replay_writes_the_format_and_the_rate_that_it_is_told(
+    example: Path, tmp_path: Path
+) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="the audio extra")
+    pytest.importorskip("soxr", reason="the audio extra")
+    options = "--audio", "opus", "--rate", "16000", "--stereo"
+    assert run("replay", example, "-o", tmp_path, *options).returncode == 0
+    (path,) = tmp_path.glob("*/stereo.opus")
+    facts = soundfile.info(path)
+    assert (facts.subtype, facts.samplerate, facts.channels) == ("OPUS", 16_000, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("--audio mp3", "'mp3' is not one of"), ("--audio none --stereo", "no stereo file"),
+     ("--rate 1", "a rate is 4000 to 768000 Hz")],
+)  # fmt: skip
+def test_audio_that_cannot_be_written_is_wrong_usage(
+    options: str, reason: str, example: Path, tmp_path: Path
+) -> None:
+    result = run("replay", example, "-o", tmp_path / "out", *options.split())
+    assert (result.returncode, reason in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["replay", "info"])
 def test_help_names_the_exit_codes_or_the_arguments(command: str) -> None:
     result = run(command, "--help")

@@ -126,6 +126,13 @@ class FullDisk(io.BytesIO):
         return super().write(data)  # type: ignore[arg-type]
 
 
+def test_an_error_ends_the_encoding_at_once() -> None:
+    blocks = iter([speech(50_000)] * 3)
+    with pytest.raises(OSError, match="No space left"):
+        Encoding("flac").write(FullDisk(0), blocks, 24_000)
+    assert len(list(blocks)) == 2
+
+
 @pytest.mark.parametrize("format", ["wav", "flac", "opus"])
 @pytest.mark.parametrize("short", [None, 1, 5_000])
 def test_a_full_disk_is_an_error_wherever_it_is_met(format: str, short: int | None) -> None:

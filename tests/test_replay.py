@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import re
 import wave
 from pathlib import Path
@@ -354,9 +355,21 @@ def test_two_runs_give_the_same_bytes(
 
 def test_another_format_takes_the_place_of_the_one_before(example: Path, tmp_path: Path) -> None:
     pytest.importorskip("soundfile", reason="the audio extra")
-    replay(Recording(example), tmp_path)
-    _, folder = replay(Recording(example), tmp_path, audio="flac")
-    assert {path.suffix for path in folder.iterdir()} == {".flac", ".json", ".txt", ".vtt"}
+    pytest.importorskip("soxr", reason="the audio extra")
+    for audio in ("opus", "flac", "wav"):
+        _, folder = replay(Recording(example), tmp_path, audio=audio, stereo=True)
+        suffixes = {path.suffix for path in folder.iterdir()}
+        assert suffixes == {f".{audio}", ".json", ".txt", ".vtt"}
+
+
+def test_captions_of_a_run_before_do_not_stay(tmp_path: Path) -> None:
+    assert "transcript.vtt" in os.listdir(written(tmp_path, client("1", "AAAA"))[0])
+    assert "transcript.vtt" not in os.listdir(written(tmp_path, audio_frame(pcm(300)))[0])
+
+
+def test_what_it_returns_goes_from_process_to_process(example: Path, tmp_path: Path) -> None:
+    returned = replay(Recording(example), tmp_path)
+    assert pickle.loads(pickle.dumps(returned)) == returned
 
 
 def test_without_audio_no_sample_gets_to_the_disk(
@@ -442,6 +455,7 @@ def test_captions_have_both_speakers_in_the_order_of_their_speech(
     assert there.startswith(
         "WEBVTT\n\n00:00:01.156 --> 00:00:03.158\n<v user>What is the weather like in London?\n"
     )
+    assert "00:00:04.269 --> 00:00:06.933\n<v assistant>It is foggy" in there
     assert re.findall("<v (.*?)>", there) == ["user", "assistant", "user", "assistant"]
 
 

@@ -36,6 +36,12 @@ def test_a_tone_keeps_its_pitch_and_its_level() -> None:
     assert np.abs(there - expected)[100:-100].max() < 3
 
 
+def test_values_are_rounded_and_not_cut_off() -> None:
+    for level in (-7, 7):
+        there = whole(np.full(4_800, level, "<i2"), 24_000, 16_000)
+        assert (there[200:-200] == level).all()
+
+
 def test_what_overshoots_is_clipped_and_does_not_wrap() -> None:
     square = np.where(np.arange(4_000) // 100 % 2, 32_767, -32_768).astype("<i2")
     there = whole(square, 24_000, 48_000)

@@ -135,7 +135,7 @@ def test_a_change_of_format_is_followed(tmp_path: Path) -> None:
         tmp_path,
         appended(1.0, constant(5, 0.5)),
         line(1.1, session("session.updated", input_audio_format="g711_ulaw")),
-        appended(1.2, np.full(4_000, 0x00, "u1")),
+        appended(1.55, np.full(4_000, 0x00, "u1")),  # jitter, and no gap
     )
     assert len(left) == 48_000
     assert (left[24_000:36_000] == 5).all()

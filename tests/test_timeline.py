@@ -73,6 +73,14 @@ def test_the_user_interrupts_what_is_heard_and_what_waits(played: Played) -> Non
     ]  # fmt: skip
 
 
+def test_what_waits_when_the_user_speaks_is_not_heard_at_all(played: Played) -> None:
+    played.speak(10.0, "a")
+    played.speak(10.1, "b", "other")
+    played.give(started(), 10.5)
+    played.give(frame("conversation.item.truncated", event_id="e", item_id="a", content_index=0, audio_end_ms=900), 10.6)  # fmt: skip
+    assert played.heard() == [("a", 10.0, 10.9), ("b", 10.9, 10.9)]
+
+
 def test_speech_after_the_end_interrupts_nothing(played: Played) -> None:
     played.speak(10.0)
     played.give(started(), 11.0)

@@ -109,8 +109,7 @@ def measure(
     buffer: seconds that the player waits after the first delta whose stalls are counted.
     Raises as `replay` does, and ValueError for a buffer that is negative or not finite.
     """
-    reading = _Reading(recording)
-    reading.meter = Meter(reading.session, buffer)
+    reading = _Reading(recording, buffer)
     reading.finish(recording.runs(reading.scan), progress)
     return reading.meter.read()
 
@@ -144,7 +143,7 @@ class _Audio:
 class _Reading:
     """One pass over a recording: where its runs of audio and its other records go."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, buffer: float = 0.0) -> None:
         self._recording = recording
         decoder = Decoder(
             seconds=(recording.longest_line + CHUNK) * _SECONDS_PER_BYTE,
@@ -158,7 +157,7 @@ class _Reading:
         self._audio: _Audio | None = None
         self.session = Session(decoder, max_text=MAX_TEXT)
         self.timeline = Timeline()
-        self.meter: Meter | None = None
+        self.meter = Meter(self.session, buffer)
 
     def scan(self, buffer: bytearray, start: int, stop: int) -> Run:
         return self.session.decoder.scan(buffer, self._rows, start, stop)
@@ -182,7 +181,9 @@ class _Reading:
         if self.session.transcript.left_out:
             recording.report("there is more transcript than is kept; the oldest was left out")
         files = self._write_audio()
-        return self._reporter.finish(self.session.decoder.stats, self._microphone.parts, files)
+        report = self._reporter.finish(self.session.decoder.stats, self._microphone.parts, files)
+        report.metrics = self.meter.read()
+        return report
 
     def _write_audio(self) -> list[AudioFile]:
         if self._audio is None:
@@ -196,15 +197,13 @@ class _Reading:
         self._reporter.take_run(run)
         self.session.apply_run(run)
         self.timeline.run(run, self._reporter.item)
-        if self.meter is not None:
-            self.meter.take_run(run)
+        self.meter.take_run(run)
         for track in run.tracks:
             self._drain(track)
 
     def _take(self, record: Record) -> None:
         event = self.session.receive(record.frame, record.time)
-        if self.meter is not None:
-            self.meter.take(event, record.time)
+        self.meter.take(event, record.time)
         if type(event) is AudioDelta:
             item = self._reporter.take_audio(event, record.time)
             self.timeline.audio(event.track, item, record.time)

@@ -30,6 +30,7 @@ from deltaring.events import (
     TranscriptionSessionUpdated,
     UnknownEvent,
 )
+from deltaring.metrics import SessionMetrics
 from deltaring.microphone import ClientFrame, UserAudio, read_client
 from deltaring.recording import Record, Recording
 from deltaring.run import Run
@@ -107,6 +108,9 @@ class Report(Struct, kw_only=True):
     """The audio that was written."""
     partial: bool = False
     """The file was cut off: this is what could be read of it."""
+    metrics: SessionMetrics | None = None
+    """As docs/metrics.md defines them, the stalls for a buffer of 0; never None in a report that is
+    complete. A response has at most one stall for each audio delta."""
     errors: list[dict[str, Any]] = []
     """What is wrong with the recording: line, byte offset, reason."""
     error_count: int = 0

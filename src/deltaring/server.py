@@ -85,8 +85,8 @@ async def serve(
         await _stop(server)
 
 
-def _listen(stage: "_Stage", host: str, port: int, allowed: frozenset[str]) -> Server:
-    return listen(
+async def _listen(stage: "_Stage", host: str, port: int, allowed: frozenset[str]) -> Server:
+    return await listen(
         stage.receive,
         host,
         port,
@@ -102,7 +102,7 @@ def _listen(stage: "_Stage", host: str, port: int, allowed: frozenset[str]) -> S
 
 
 def _url(host: str, server: Server) -> str:
-    port = server.sockets[0].getsockname()[1]
+    port = next(iter(server.sockets)).getsockname()[1]
     return f"ws://{f'[{host}]' if ':' in host else host}:{port}/v1/realtime"
 
 

@@ -65,7 +65,7 @@ class Speech:
         """Join the items, in order, to one file; one for each rate if there are several."""
         groups: dict[int, list[Tape]] = {}
         for serial, item in self._items.items():
-            if item.sample_rate is not None and item.file and not item.file.endswith(".raw"):
+            if item.sample_rate is not None and item.file:
                 rate = self._files.encoding.rate(item.sample_rate)
                 groups.setdefault(rate, []).append(self.tapes[serial])
         for number, (rate, tapes) in enumerate(groups.items(), 1):
