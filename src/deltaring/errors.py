@@ -38,7 +38,7 @@ class RecordingError(DeltaringError):
 
 
 class ReplayError(DeltaringError):
-    """A replay whose output cannot be written where it was asked to."""
+    """A replay whose output cannot be written where, or as, it was asked to."""
 
 
 class BenchError(DeltaringError):
