@@ -12,7 +12,7 @@ import deltaring
 ORDER = [
     "errors", "events", "audio", "ring", "track", "run", "pool", "pure", "kernel", "frame", "decoder", "playback",
     "usage", "transcript", "conversation", "turns", "session", "arrivals", "metrics",
-    "lines", "har", "recording", "redact", "recorder", "live", "proxy", "outdir", "tape", "resample", "ogg", "encoding", "audiofiles", "speech", "microphone", "timeline", "stereo", "captions", "report", "replay",
+    "lines", "har", "recording", "redact", "recorder", "live", "proxy", "outdir", "tape", "resample", "ogg", "encoding", "audiofiles", "speech", "microphone", "timeline", "stereo", "captions", "report", "replay", "tables",
     "script", "inbox", "server",
     "workload", "contenders", "verdict", "bench", "chart", "distribution", "sources", "console", "cli_bench", "cli_latency", "cli_listen", "cli_record", "cli_serve", "cli",
 ]  # fmt: skip
@@ -49,8 +49,8 @@ def test_the_decode_path_needs_no_orjson() -> None:
 
 def test_importing_the_package_imports_no_extra() -> None:
     code = (
-        "import sys, deltaring, deltaring.replay, deltaring.chart\n"
-        "extras = {'typer', 'rich', 'backports.zstd', 'matplotlib', 'openai', 'pydantic', 'jiter'}\n"
+        "import sys, deltaring, deltaring.replay, deltaring.tables, deltaring.chart\n"
+        "extras = {'soundfile', 'soxr', 'typer', 'rich', 'backports.zstd', 'matplotlib', 'openai', 'pydantic', 'jiter', 'pyarrow'}\n"
         "assert not extras & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
