@@ -149,8 +149,7 @@ class Transcript:
 
         key: of the item that must not go for it.
         """
-        while count > self._room and self._drop_oldest(key):
-            pass
+        self._make_room(count, key)
         taken = min(count, self._room)
         self._room -= taken
         self.left_out += count - taken
@@ -158,12 +157,15 @@ class Transcript:
 
     def _reserve(self, count: int, key: str) -> bool:
         """Take room for all of it, or for nothing; the same otherwise."""
-        while count > self._room and self._drop_oldest(key):
-            pass
+        self._make_room(count, key)
         fits = count <= self._room
         self._room -= count if fits else 0
         self.left_out += 0 if fits else count
         return fits
+
+    def _make_room(self, count: int, key: str) -> None:
+        while count > self._room and self._drop_oldest(key):
+            pass
 
     def _drop_oldest(self, key: str) -> bool:
         """Let the oldest entry go, or the oldest item; return whether there was one."""
