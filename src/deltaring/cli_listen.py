@@ -5,13 +5,18 @@ import logging
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Annotated, ClassVar, NoReturn, TypeVar
 
 import typer
 
 from deltaring import console
 
 Listening = TypeVar("Listening")
+
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ORIGIN", help="Let pages of ORIGIN connect; * is any. Repeatable."),
+]
 
 
 def listen(

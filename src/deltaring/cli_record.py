@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaring import console
-from deltaring.cli_listen import fail, fail_without_websockets, listen
+from deltaring.cli_listen import AllowOrigin, fail, fail_without_websockets, listen
 from deltaring.console import BAD_INPUT, WRONG_USAGE
 from deltaring.redact import KINDS
 
@@ -44,10 +44,7 @@ def record_command(  # noqa: PLR0917 - the command's options
     insecure_listen: Annotated[
         bool, typer.Option("--insecure-listen", help="Allow a HOST that others can reach.")
     ] = False,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Let pages of ORIGIN connect; * is any. Repeatable."),
-    ] = None,
+    allow_origin: AllowOrigin = None,
 ) -> None:
     """Pass live sessions on to a server, and record each in a file of its own.
 

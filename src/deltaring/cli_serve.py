@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deltaring.cli_listen import fail, fail_without_websockets, listen
+from deltaring.cli_listen import AllowOrigin, fail, fail_without_websockets, listen
 from deltaring.console import BAD_INPUT, WRONG_USAGE
 from deltaring.errors import RecordingError
 
@@ -27,10 +27,7 @@ def serve_command(  # noqa: PLR0917 - the command's options
     loop: Annotated[
         bool, typer.Option("--loop", help="Start again at the end, on the same connection.")
     ] = False,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Let pages of ORIGIN connect; * is any. Repeatable."),
-    ] = None,
+    allow_origin: AllowOrigin = None,
 ) -> None:
     """Play recordings to any client as the Realtime endpoint would.
 
