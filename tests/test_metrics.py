@@ -11,6 +11,7 @@ import pytest
 
 import deltaring
 from deltaring.metrics import (
+    MAX_STALLS,
     Meter,
     ResponseMetrics,
     SessionMetrics,
@@ -122,6 +123,12 @@ def test_stalls_are_those_of_the_buffer_asked_for() -> None:
     metrics = measured(*TURN, buffer=0.07)
     assert metrics.buffer == 0.07
     assert metrics.responses[0].stalls == [0.03]
+
+
+def test_no_more_stalls_are_listed_than_the_bound_says() -> None:
+    found = only(*((0.02 * number, audio(10)) for number in range(MAX_STALLS + 5)))
+    assert found.stalls == [0.01] * MAX_STALLS
+    assert found.needed_buffer == pytest.approx(0.01 * (MAX_STALLS + 4))
 
 
 def test_tokens_are_told_by_kind() -> None:

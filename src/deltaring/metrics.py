@@ -35,6 +35,9 @@ from deltaring.usage import is_number
 MAX_RESPONSES = 10_000
 """Responses of a recording that are measured; a session of an hour has hundreds."""
 
+MAX_STALLS = 1_000
+"""Stalls of a response that are listed; it has some hundred deltas, and one for each at most."""
+
 _MAX_COUNT = 1 << 53  # where floats are no longer exact; nobody counts that far
 _DIGITS = 6  # of seconds: recorded times have no finer step
 
@@ -96,7 +99,8 @@ class ResponseMetrics(Struct, frozen=True):
     """From three deltas on."""
     needed_buffer: float | None
     stalls: list[float] | None
-    """The length of each, of a player with the buffer that the SessionMetrics name."""
+    """The length of each, MAX_STALLS at most, of a player with the buffer that the SessionMetrics
+    name."""
     interrupted: bool
     tokens: Tokens
 
@@ -297,7 +301,7 @@ def _measured(row: _Row, buffer: float) -> ResponseMetrics:
         real_time_factor=round(taken / audio, _DIGITS) if known and taken is not None else None,
         jitter=spread(jitter(times, arrivals.seconds)) if known else None,
         needed_buffer=needed_buffer(*played) if known else None,
-        stalls=stalls(*played, buffer).tolist() if known else None,
+        stalls=stalls(*played, buffer)[:MAX_STALLS].tolist() if known else None,
         interrupted=row.interrupted or response.status == "cancelled",
         tokens=_tokens(response.usage or {}),
     )

@@ -110,7 +110,7 @@ class Report(Struct, kw_only=True):
     """The file was cut off: this is what could be read of it."""
     metrics: SessionMetrics | None = None
     """As docs/metrics.md defines them, the stalls for a buffer of 0; never None in a report that is
-    complete. A response has at most one stall for each audio delta."""
+    complete."""
     errors: list[dict[str, Any]] = []
     """What is wrong with the recording: line, byte offset, reason."""
     error_count: int = 0
