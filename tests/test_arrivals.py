@@ -139,7 +139,7 @@ def test_fewer_than_three_deltas_have_no_jitter(count: int) -> None:
 def gathered(*parts: tuple[int, list[int], list[int]]) -> Arrivals:
     arrivals = Arrivals()
     for track, times, lengths in parts:
-        arrivals.add(track, *arrays(times, lengths))
+        arrivals.add(track, 1e3, NOW + np.array(times) / 1e3, lengths)
     return arrivals
 
 
@@ -173,9 +173,23 @@ def test_nothing_is_known_without_deltas() -> None:
     assert not Arrivals().known
 
 
-@pytest.mark.parametrize(("time", "length"), [(np.nan, 0.1), (NOW, np.nan)])
-def test_one_delta_without_time_or_length_leaves_all_unknown(time: float, length: float) -> None:
+@pytest.mark.parametrize(("time", "rate"), [(np.nan, 1e3), (NOW, np.nan)])
+def test_one_delta_without_time_or_length_leaves_all_unknown(time: float, rate: float) -> None:
     arrivals = gathered((1, [0], [100]))
     assert arrivals.known
-    arrivals.add(1, [time], [length])
+    arrivals.add(2, rate, [time], [100])
     assert not arrivals.known
+
+
+def test_deltas_of_one_track_take_16_bytes_each() -> None:
+    import tracemalloc
+
+    time, length = np.array([NOW]), np.array([2_400])
+    arrivals = Arrivals()
+    tracemalloc.start()
+    try:
+        for _ in range(10_000):
+            arrivals.add(1, 24e3, time, length)
+        assert tracemalloc.get_traced_memory()[0] < 20 * 10_000  # arrays grow ahead
+    finally:
+        tracemalloc.stop()

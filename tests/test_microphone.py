@@ -7,7 +7,7 @@ import pytest
 
 from deltaring.audio import ALAW
 from deltaring.errors import InvalidAudio
-from deltaring.microphone import Microphone, read_client
+from deltaring.microphone import APPEND, Microphone, read_client
 from deltaring.outdir import OutputFolder
 from deltaring.tape import Tapes
 from tests.wire import frame, pcm
@@ -124,6 +124,18 @@ def test_client_frames_are_read_whatever_their_order() -> None:
     read = read_client(b'{"audio":"AA\\/=", "x":[{}],"type":"input_audio_buffer.append"}')
     assert (read.type, read.audio) == ("input_audio_buffer.append", "AA/=")
     assert read_client(frame("session.update", session={"audio": {}})).audio is None
+
+
+def test_audio_that_is_read_with_its_frame_is_the_same_as_its_text(recorded: Recorded) -> None:
+    text = b64encode(pcm(101)).decode()
+    known = frame(APPEND, audio=text)
+    other = known.replace(b'{"type"', b'{"x":5,"type"')
+    assert (read_client(known).audio, read_client(other).audio) == (pcm(101), text)
+    for raw in (known, other, memoryview(known)):
+        read = read_client(raw)
+        assert read.type == APPEND
+        recorded.microphone.take(read.audio, None, 1)
+    assert recorded.read() == [(pcm(101) * 3)[:302]]
 
 
 @pytest.mark.parametrize("data", [b"nonsense", b"[]", b"\xff", b'"x"'])

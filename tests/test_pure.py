@@ -1,9 +1,12 @@
 """What only the pure kernel has: it says where a frame ends within a recorded line."""
 
+import json
+from base64 import b64encode
+
 import pytest
 
 import deltaring
-from deltaring.pure import spans_audio_delta
+from deltaring.pure import appended, spans_audio_delta
 from tests.kernels import decoder_of
 from tests.wire import OTHER_LAYOUTS, audio_frame, pcm
 
@@ -36,3 +39,43 @@ def test_spans_leaves_base64_to_the_decoder() -> None:
     assert spans_audio_delta(frame, 0, len(frame))
     with pytest.raises(deltaring.InvalidAudio):
         deltaring.Decoder().decode(frame)
+
+
+APPEND = {"type": "input_audio_buffer.append", "audio": b64encode(pcm(300)).decode()}
+COMPACT = json.dumps(APPEND, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("ids", [{}, {"event_id": "evt_1"}])
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_audio_that_a_client_appends_is_decoded(
+    kind: type, ids: dict[str, str], separators: tuple[str, str]
+) -> None:
+    frame = json.dumps({**ids, **APPEND}, separators=separators).encode()
+    assert appended(kind(frame)) == pcm(300)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        COMPACT + b" ",
+        b" " + COMPACT,
+        COMPACT + b"}",
+        COMPACT[:-1],
+        COMPACT[:-1] + b',"audio":"AAAA"}',
+        COMPACT[:-2] + b'\\"}',
+        COMPACT[:-2] + b'="}',
+        COMPACT[:-2] + b'\xff"}',
+        COMPACT.replace(b"append", b"clear"),
+        COMPACT.replace(b"append", b"appen\\u0064"),
+        COMPACT.replace(b'{"type"', b'{"event_id":"\\"","type"'),
+        COMPACT.replace(b'{"type"', b'{"event_id":null,"type"'),
+        COMPACT.replace(b'"audio"', b'"audio":"AAAA","audio"'),
+        b'{"type":"input_audio_buffer.append","audio":""}',
+        b'{"type":"input_audio_buffer.append","audio":"}',
+        b'{"type":"input_audio_buffer.append","audio":5}',
+        b"",
+    ],
+)
+def test_what_is_not_proven_to_append_audio_is_left_to_the_parser(frame: bytes) -> None:
+    assert appended(frame) is None

@@ -5,14 +5,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deltaring
-from deltaring.recording import Problem, Record, Recording, RecordingWriter
+from deltaring.lines import Line
+from deltaring.recording import (
+    Problem,
+    Record,
+    Recording,
+    RecordingWriter,
+    _parse,
+    _parse_text,
+)
 from tests.test_decoder import mutants
 from tests.wire import audio_frame, frame, hostile, pcm
 
@@ -140,6 +149,57 @@ def test_problems_are_bounded() -> None:
     assert not list(recording)
     assert (len(recording.problems), recording.problem_count) == (1_000, 5_000)
     assert recording.problems[-1] == Problem("rec", 1_000, 1_998, recording.problems[-1].reason)
+
+
+APPEND = b'{"time":1.5,"source":"client","event":{"type":"input_audio_buffer.append","audio":"%s"}}'
+APPENDS = [
+    line
+    for payload in (b"", b"AA==", base64.b64encode(pcm(90)), base64.b64encode(pcm(900)))
+    for line in (
+        APPEND % payload,
+        json.dumps(json.loads(APPEND % payload)).encode(),
+        (APPEND % payload).replace(b'{"type"', b'{"event_id":"evt_1","type"'),
+    )
+]
+TOKENS = [b'"', b"\\", b'\\"', b'"}', b"}", b"{", b",", b" ", b"=", b"A", b"\0", b"\xff", b"\r",
+          b'"audio":"AAAA",', b'"type":"x",', b'"event":{},', b'"time":2,']  # fmt: skip
+
+
+@st.composite
+def nearly_appends(draw: st.DrawFn) -> bytes:
+    """A client's line with an edit or two, near its ends more often than inside."""
+    line = draw(st.sampled_from(APPENDS))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, 110) | st.integers(-5, -1) | st.integers(0, len(line)))
+        cut = draw(st.integers(0, 3))
+        head, tail = line[:at], line[at:]
+        line = head + draw(st.sampled_from([*TOKENS, b""])) + tail[cut:]
+    return line
+
+
+def outcome(parse: Callable[[], Record | None]) -> object:
+    try:
+        record = parse()
+    except deltaring.FrameError as error:
+        return type(error), str(error)
+    return record and record._replace(frame=bytes(record.frame))
+
+
+@settings(max_examples=1_500)
+@given(nearly_appends())
+def test_a_clients_line_is_read_as_the_parser_would(line: bytes) -> None:
+    place = Line(1, 0, bytearray(line), 0, len(line), True, False)
+    text = line.removesuffix(b"\r")
+    assert outcome(lambda: _parse(place)) == outcome(lambda: _parse_text(text))
+
+
+@pytest.mark.parametrize("line", [line for line in APPENDS if b'""' not in line])
+def test_a_clients_audio_is_cut_out_and_not_parsed(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("deltaring.recording._parse_text")
+    ((time, source, raw),) = Recording(io.BytesIO(line))
+    assert (time, source, json.loads(raw)) == (1.5, "client", json.loads(line)["event"])
 
 
 # --- size ---------------------------------------------------------------------------------------

@@ -1,12 +1,18 @@
 import io
 import json
 
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
 import deltaring
+from deltaring import ROW
 from deltaring import report as module
 from deltaring.recording import Record, Recording
 from deltaring.replay import inspect
 from deltaring.report import Report
-from tests.wire import audio_frame, frame, pcm, response, session
+from deltaring.track import AudioDelta
+from tests.wire import BETA, GA, audio_frame, frame, pcm, response, session
 
 
 def reported(*lines: bytes, name: str = "some/folder/rec.jsonl") -> Report:
@@ -94,6 +100,43 @@ def test_items_have_their_samples() -> None:
         (4, 0, False),
     ]
     assert report.seconds == 104 / 24_000
+
+
+DELTAS = st.tuples(
+    st.none() | st.integers(0, 9), st.integers(1, 99), st.sampled_from("ab"), st.sampled_from([BETA, GA])
+)  # fmt: skip
+"""Of each delta its time, its bytes, its item and its type."""
+
+
+@given(st.lists(DELTAS, min_size=1), st.integers(1, 9))
+def test_runs_are_counted_as_their_deltas_one_by_one(
+    deltas: list[tuple[int | None, int, str, str]], most: int
+) -> None:
+    frames = [audio_frame(pcm(size), item_id=item, type=type) for _, size, item, type in deltas]
+    times = [time for time, *_ in deltas]
+    lines = [
+        raw if time is None else b'{"time":%d,"source":"server","event":%s}' % (time, raw)
+        for time, raw in zip(times, frames, strict=True)
+    ]
+    reports = []
+    for in_runs in (True, False):
+        recording = Recording(io.BytesIO(), name="x")
+        reporter, decoder = module.Reporter(recording), deltaring.Decoder(seconds=200 / 24_000)
+        at = 0
+        while at < len(lines):
+            recording.line, recording.offset = at + 1, sum(len(line) + 1 for line in lines[:at])
+            if in_runs:
+                data = b"".join(line + b"\n" for line in lines[at:])
+                run = decoder.scan(data, np.empty(most, ROW))
+                reporter.take_run(run)
+                at += len(run.rows)
+            else:
+                event = decoder.decode(frames[at])
+                assert isinstance(event, AudioDelta)
+                reporter.take_audio(event, times[at])
+                at += 1
+        reports.append(reporter.finish(decoder.stats))
+    assert reports[0] == reports[1]
 
 
 def test_conversations_are_listed_once() -> None:

@@ -63,23 +63,30 @@ def _late(times: Seconds, seconds: Seconds) -> Seconds:
 
 
 class Arrivals:
-    """The deltas of one response, in order of arrival: 24 bytes each."""
+    """The deltas of one response, in order of arrival: 16 bytes each, 40 if the track changes."""
 
     def __init__(self) -> None:
-        self._times, self._seconds, self._tracks = array("d"), array("d"), array("q")
+        self._times, self._samples = array("d"), array("q")
+        # Of those that came one after the other for one track: its serial, its rate, how many.
+        self._tracks, self._rates, self._counts = array("q"), array("d"), array("q")
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def add(self, track: int, times: ArrayLike, seconds: ArrayLike) -> None:
+    def add(self, track: int, rate: float, times: ArrayLike, samples: ArrayLike) -> None:
         """Take deltas of the track with that serial.
 
-        times, seconds: when they came, and how long they are; shape (n,), nan where unknown.
+        rate: samples per second, nan where unknown.
+        times, samples: when each came, nan where unknown, and how many it brought; shape (n,).
         """
-        arrived, lengths = np.asarray(times, np.float64), np.asarray(seconds, np.float64)
-        self._times.frombytes(arrived.tobytes())
-        self._seconds.frombytes(lengths.tobytes())
-        self._tracks += array("q", (track,)) * len(lengths)
+        before = len(self)
+        self._times.frombytes(np.asarray(times, np.float64).tobytes())
+        self._samples.frombytes(np.asarray(samples, np.int64).tobytes())
+        if not self._tracks or self._tracks[-1] != track:
+            self._tracks.append(track)
+            self._rates.append(rate)
+            self._counts.append(0)
+        self._counts[-1] += len(self) - before
 
     @property
     def audio(self) -> float:
@@ -99,9 +106,10 @@ class Arrivals:
     @property
     def seconds(self) -> Seconds:
         """In order of arrival."""
-        return np.array(self._seconds)
+        seconds: Seconds = np.array(self._samples) / np.repeat(self._rates, self._counts)
+        return seconds
 
     def played(self) -> tuple[Seconds, Seconds]:
         """Return times and lengths in the order of playing: track after track, as they opened."""
-        order = np.argsort(np.array(self._tracks), kind="stable")
+        order = np.argsort(np.repeat(self._tracks, self._counts), kind="stable")
         return self.times[order], self.seconds[order]

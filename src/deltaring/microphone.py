@@ -14,6 +14,7 @@ from pybase64 import b64decode
 
 from deltaring.audio import INT16, PCM16, UINT8, AudioFormat, find_format
 from deltaring.errors import InvalidAudio
+from deltaring.pure import appended
 from deltaring.ring import Samples
 from deltaring.tape import Tape, Tapes
 
@@ -25,7 +26,7 @@ class ClientFrame(Struct):
 
     type: Any = None
     audio: Any = None
-    """Base64 text, in one that appends audio."""
+    """In one that appends audio: base64 text, or bytes where that is decoded already."""
 
 
 _FRAME = msgspec.json.Decoder(ClientFrame)
@@ -33,6 +34,9 @@ _FRAME = msgspec.json.Decoder(ClientFrame)
 
 def read_client(frame: bytes | memoryview) -> ClientFrame:
     """Read a client's frame; one without fields where it is no JSON object."""
+    audio = appended(frame)
+    if audio is not None:
+        return ClientFrame(APPEND, audio)
     try:
         return _FRAME.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -57,6 +61,15 @@ class UserAudio(Struct):
         return self.samples / self.sample_rate if self.sample_rate else 0.0
 
 
+def _decoded(audio: object) -> bytes:
+    if not isinstance(audio, str):
+        raise InvalidAudio(f"{APPEND}: `audio` is {type(audio).__name__}, not a string")
+    try:
+        return b64decode(audio, None, True)
+    except (Base64Error, ValueError) as error:
+        raise InvalidAudio(f"{APPEND}: `audio` is not strict base64: {error}") from None
+
+
 class Microphone:
     """Decodes what clients append, and writes it to a tape for each format if it is given tapes."""
 
@@ -71,18 +84,14 @@ class Microphone:
         """Of the parts, where they are written."""
 
     def take(self, audio: object, stated: tuple[str, object] | None, epoch: int) -> int:
-        """Take the text of one append, and return how many samples it completes.
+        """Take the audio of one append, and return how many samples it completes.
 
-        stated: the session's input format, as `Session.input_format`; epoch: as `Session.epoch`.
+        audio: as in a ClientFrame. stated: the session's input format, as `Session.input_format`.
+        epoch: as `Session.epoch`.
 
         Raises InvalidAudio if it is no strict base64.
         """
-        if not isinstance(audio, str):
-            raise InvalidAudio(f"{APPEND}: `audio` is {type(audio).__name__}, not a string")
-        try:
-            data = b64decode(audio, None, True)
-        except (Base64Error, ValueError) as error:
-            raise InvalidAudio(f"{APPEND}: `audio` is not strict base64: {error}") from None
+        data = audio if isinstance(audio, bytes) else _decoded(audio)
         if not self.parts or self._stated != (stated, epoch):
             self._adopt(stated, epoch)
         samples = self._samples(data)

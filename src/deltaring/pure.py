@@ -15,7 +15,7 @@ The known forms, each compact and with the spaces of `json.dumps`, under both na
                     [rid] [latency] [audio_duration_ms] [ts] [previous_item_id]
 
 `Feed.scan` does the same for the lines of a recording, bare or in an envelope, as long as they are
-audio deltas.
+audio deltas. `appended` is for the other direction: a client's input_audio_buffer.append.
 
 This is the pure-Python form of the kernel, and the reference for the compiled one.
 """
@@ -71,13 +71,16 @@ _AFTER_DELTA = re.compile(
     + b"".join(rb'(?:, ?"%s": ?%s)?' % (key, _SCALAR) for key in _XAI_EXTRAS)
     + rb"\}"
 )
+_APPEND = re.compile(
+    rb'\{(?:%s, ?)?"type": ?"input_audio_buffer\.append", ?"audio": ?"' % _EVENT_ID
+)
 
 
 _GA = "response.output_audio.delta"
 _pack_row = Packed("=qqdqqqqq").pack_into  # run.ROW; a numpy row by row takes four times as long
 
 
-def _strict_base64(frame: bytes, start: int, stop: int) -> bytes | None:
+def _strict_base64(frame: bytes | memoryview, start: int, stop: int) -> bytes | None:
     """Decode that part of the frame, or return None if it isn't strict base64."""
     try:
         return b64decode(memoryview(frame)[start:stop], None, True)
@@ -232,3 +235,16 @@ def spans_audio_delta(buffer: bytes | bytearray, start: int, stop: int) -> bool:
     if match is None or not buffer.endswith(b'"}', match.end(), stop):
         return False
     return buffer.find(b'"', match.end(), stop) == stop - 2
+
+
+def appended(frame: bytes | memoryview) -> bytes | None:
+    """Return the audio of a client's frame, if the whole frame is proven to append some.
+
+    The known form: `[event_id] type audio`, compact or with the spaces of `json.dumps`. Parsing it
+    instead costs 10 us a line, for 12,000 bytes of audio.
+    """
+    match = _APPEND.match(frame)
+    if match is None or frame[-2:] != b'"}':
+        return None
+    # Of nothing, the closing quote may be the opening one.
+    return _strict_base64(frame, match.end(), len(frame) - 2) or None

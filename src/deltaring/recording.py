@@ -26,7 +26,7 @@ from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaErro
 from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
 from deltaring.har import HarReader, Message, unpack
 from deltaring.lines import Line, LineReader, Source
-from deltaring.pure import spans_audio_delta
+from deltaring.pure import appended, spans_audio_delta
 from deltaring.run import ENVELOPE, ROW, Run
 
 MAX_PROBLEMS = 1_000
@@ -256,12 +256,10 @@ def _parse(line: Line) -> Record | None:
     if spans_audio_delta(buffer, start, stop):
         return Record(None, "server", memoryview(buffer)[start:stop])
     head = ENVELOPE.match(buffer, start, stop)
-    if (
-        head is not None
-        and buffer.endswith(b"}", head.end(), stop)
-        and spans_audio_delta(buffer, head.end(), stop - 1)
-    ):
-        return Record(float(head[1]), head[2].decode(), memoryview(buffer)[head.end() : stop - 1])
+    if head is not None and buffer.endswith(b"}", head.end(), stop):
+        frame = memoryview(buffer)[head.end() : stop - 1]
+        if spans_audio_delta(buffer, head.end(), stop - 1) or appended(frame) is not None:
+            return Record(float(head[1]), head[2].decode(), frame)
     text = bytes(memoryview(buffer)[start:stop])
     return None if text.isspace() or not text else _parse_text(text)
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from deltaring.audiofiles import AudioFile
 from deltaring.decoder import Stats
@@ -130,6 +129,7 @@ class Reporter:
         # A file name that is no UTF-8 cannot stand in JSON as it is.
         name = PurePath(recording.name).name.encode(errors="backslashreplace").decode()
         self._report = Report(recording=name)
+        self._first, self._last = math.inf, -math.inf  # times: none yet
         self._conversations: set[str] = set()
         self._items: dict[int, SpokenItem] = {}
         self._tracks: dict[int, Track] = {}
@@ -140,18 +140,18 @@ class Reporter:
     @property
     def first_time(self) -> float | None:
         """The earliest time of a record so far."""
-        return self._report.first_time
+        return None if self._first == math.inf else self._first
 
     def take_client(self, record: Record) -> ClientFrame:
         """Count a frame of the client's; return what is read of it."""
-        self._times(record.time)
+        self._time(record.time)
         frame = read_client(record.frame)
         _count(self._client, _str(frame.type) or OTHER)
         return frame
 
     def take(self, event: Any, time: float | None) -> None:
         """Take an event of the server's; a kept invalid one becomes a problem of the recording."""
-        self._times(time)
+        self._time(time)
         if isinstance(event, InvalidEvent):
             self._recording.report(str(event.error))
         elif isinstance(event, UnknownEvent):
@@ -164,7 +164,7 @@ class Reporter:
 
     def take_audio(self, event: AudioDelta, time: float | None) -> SpokenItem:
         """Count an audio delta; return its track's item. A dropped sample is a problem."""
-        self._times(time)
+        self._time(time)
         self._events[event.type] += 1
         item = self.item(event.track)
         item.samples += event.stop - event.start - event.dropped
@@ -174,16 +174,21 @@ class Reporter:
     def take_run(self, run: Run) -> None:
         """Count a run of audio deltas, as `take_audio` does for each."""
         rows, _, tracks = run
-        self._times(*_range(rows["time"]))
-        ga = int(rows["ga"].sum())
+        # Both pass over nan; where all times are nan, what comes out is neither less nor more.
+        self._first = min(self._first, float(np.fmin.reduce(rows["time"])))
+        self._last = max(self._last, float(np.fmax.reduce(rows["time"])))
+        ga = int(np.count_nonzero(rows["ga"]))
         self._events[_GA] += ga
         self._events[_BETA] += len(rows) - ga
         for track in tracks:
             own = rows if len(tracks) == 1 else rows[rows["track"] == track.serial]
-            self.item(track).samples += int((own["stop"] - own["start"] - own["dropped"]).sum())
-        for index in rows["dropped"].nonzero()[0]:
-            at = int(rows["line"][index] - rows["line"][0])
-            self._dropped(int(rows["dropped"][index]), line=int(index), offset=at)
+            # Each delta starts where the one before it stopped.
+            self.item(track).samples += own["stop"].item(-1) - own["start"].item(0)
+        for index in rows["dropped"].nonzero()[0].tolist():
+            row = rows[index]
+            count, at = int(row["dropped"]), int(row["line"] - rows["line"][0])
+            self._items[int(row["track"])].samples -= count
+            self._dropped(count, line=index, offset=at)
 
     def item(self, track: Track) -> SpokenItem:
         """Return the item of a track, made at its first audio."""
@@ -199,19 +204,17 @@ class Reporter:
             reason = f"{count} samples did not fit into the ring and are lost"
             self._recording.report(reason, line=line, offset=offset)
 
-    def _times(self, *times: float | None) -> None:
-        report = self._report
-        for time in times:
-            if time is not None:
-                first, last = report.first_time, report.last_time
-                report.first_time = time if first is None else min(first, time)
-                report.last_time = time if last is None else max(last, time)
+    def _time(self, time: float | None) -> None:
+        if time is not None:
+            self._first, self._last = min(self._first, time), max(self._last, time)
 
     def finish(
         self, stats: Stats, user: Sequence[UserAudio] = (), files: Sequence[AudioFile] = ()
     ) -> Report:
         """Return the report, complete. user: what the client appended. files: what was written."""
         report, recording = self._report, self._recording
+        if self._first < math.inf:
+            report.first_time, report.last_time = self._first, self._last
         report.frames = {
             "server": stats.frames,
             "client": self._client.total(),
@@ -304,12 +307,6 @@ _HANDLERS: Final[dict[type, Callable[[Reporter, Any], None]]] = {
     SessionOutputAudioDelta: Reporter._translated,
     ErrorEvent: Reporter._error,
 }
-
-
-def _range(times: NDArray[Any]) -> tuple[float, ...]:
-    """Return the earliest and the latest time; nothing where there is none."""
-    first, last = float(np.fmin.reduce(times)), float(np.fmax.reduce(times))  # pass over nan
-    return () if math.isnan(first) else (first, last)
 
 
 def _short(value: object) -> str | int | None:

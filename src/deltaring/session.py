@@ -172,7 +172,7 @@ class Session:
 
         Before the next frame or run is decoded, as their samples are looked at.
         """
-        if all(self._is_settled(track) for track in run.tracks):
+        if run.tracks == [self.latencies.settled] == [self._heard]:
             return
         tracks = {track.serial: track for track in run.tracks}
         for time, serial, start, stop, dropped in run.rows[_TOLD].tolist():
