@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import sys
 import wave
 from pathlib import Path
 
@@ -297,8 +298,7 @@ def test_an_error_while_writing_leaves_no_partial_file(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         written(tmp_path, audio_frame(pcm(300)))
-    (folder,) = (tmp_path / "out").iterdir()
-    assert os.listdir(folder) == []
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_late_deltas_and_epochs_lose_nothing(tmp_path: Path) -> None:
@@ -503,3 +503,63 @@ def test_of_a_file_that_is_cut_off_what_can_be_read_is_kept_if_asked_for(tmp_pat
     assert report.partial
     assert samples(folder / "item-0001.wav") == pcm(3_000)
     assert report.errors[0]["reason"] == "truncated gzip stream"
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def test_events_are_written_if_asked_for_and_change_nothing_else(
+    example: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="events are a Parquet file")
+    plain, folder = (
+        replay(Recording(example), tmp_path / str(events), events=events)[1]
+        for events in (False, True)
+    )
+    without, found = tree(plain), tree(folder)
+    del found["events.parquet"]
+    assert found == without
+
+
+def test_events_of_a_run_before_do_not_stay(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="events are a Parquet file")
+    for events in (True, False):
+        _, folder = replay(Recording(example), tmp_path, events=events)
+        assert (folder / "events.parquet").exists() is events
+
+
+def test_a_disk_that_is_full_of_events_leaves_the_run_before(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="events are a Parquet file")
+    resource = pytest.importorskip("resource", reason="limits of a process")
+    folder = replay(Recording(example), tmp_path, audio="none", events=True)[1]
+    before = tree(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # Python ignores the signal
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            replay(Recording(example), tmp_path, audio="none", events=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert tree(folder) == before
+
+
+def test_events_of_a_file_that_is_cut_off_are_kept_only_if_asked_for(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="events are a Parquet file")
+    path = tmp_path / "rec.jsonl.gz"
+    path.write_bytes(gzip.compress(audio_frame(pcm(3_000)) + b"\n")[:-8])
+    with pytest.raises(RecordingError):
+        replay(Recording(path), tmp_path / "out", events=True)
+    assert tree(tmp_path / "out") == {}
+    _, folder = replay(Recording(path), tmp_path / "out", events=True, salvage=True)
+    assert parquet.read_table(folder / "events.parquet").num_rows == 1
+
+
+def test_without_pyarrow_events_are_refused_before_anything_is_made(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(deltaring.ReplayError, match=re.escape("pip install 'deltaring[tables]'")):
+        replay(Recording(example), tmp_path / "out", events=True)
+    assert not (tmp_path / "out").exists()
+    replay(Recording(example), tmp_path / "out")

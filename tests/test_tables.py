@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from deltaring import tables
+from deltaring import eventlog, tables
 from deltaring.errors import ReplayError
+from deltaring.eventlog import event_schema
 from deltaring.recording import Recording
 from deltaring.replay import replay
-from deltaring.tables import TABLES, check_tables, schema, write_tables
+from deltaring.tables import TABLES, check_tables, job_event_schema, schema, write_tables
 from tests.conftest import ROOT
 from tests.wire import audio_frame, frame, pcm, response, session
 
@@ -88,6 +89,14 @@ def documented(table: str) -> list[tuple[str, str, bool]]:
 def test_every_column_is_documented_as_it_is(table: str) -> None:
     fields = schema(TABLES[table])
     assert documented(table) == [(field.name, str(field.type), field.nullable) for field in fields]
+
+
+def test_every_column_of_events_is_documented_as_it_is() -> None:
+    names = {"string": "string", "dictionary<values=string, indices=int32, ordered=0>": "string"}
+    assert documented("events") == [
+        (field.name, names.get(str(field.type), str(field.type)), field.nullable)
+        for field in job_event_schema()
+    ]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -281,6 +290,11 @@ def test_a_call_has_its_name_and_its_arguments(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_an_index_that_no_column_can_hold_is_null(tmp_path: Path) -> None:
+    [row] = rows(tabled(tmp_path, audio_frame(pcm(20), content_index=2**63)), "items")
+    assert (row["content_index"], row["samples"]) == (None, 10)
+
+
 def test_audio_of_an_unknown_format_has_no_length(tmp_path: Path) -> None:
     lines = [session(output_audio_format="opus"), audio(10), said("Hi.")]
     [row] = rows(tabled(tmp_path, *lines), "items")
@@ -357,6 +371,125 @@ def test_a_text_that_was_cut_off_says_so(tmp_path: Path) -> None:
     delta = frame("response.output_audio_transcript.delta", delta="Hi th", **ids)
     [line] = manifest(tabled(tmp_path, audio(10), delta))
     assert (line["text"], line["final"]) == ("Hi th", False)
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def joined(out: Path, given: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The events of the recordings' own files, as the table of the job should have them."""
+    return [
+        {"recording": name, **row}
+        for name, folder in given
+        for row in pq.read_table(out / folder / "events.parquet").to_pylist()
+    ]
+
+
+def test_the_events_of_a_job_are_those_of_its_recordings(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = [at(1.0, session()), at(2.0, audio(10)), at(3.0, said("Hi."))]
+    given = [add(out, name, *lines, frame(f"type.{name}"), events=True) for name in "cab"]
+    write_tables(out, given)
+    assert rows(out, "events") == joined(out, given)
+    assert pq.read_schema(out / "events.parquet") == job_event_schema()
+
+
+def test_a_recording_without_an_events_file_has_no_rows_in_events(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = [add(out, name, session(), events=name == "b") for name in "abc"]
+    write_tables(out, given)
+    assert [row["recording"] for row in rows(out, "events")] == ["b"]
+    assert [row["recording"] for row in rows(out, "sessions")] == ["a", "b", "c"]
+
+
+def test_there_is_no_table_of_events_if_no_recording_has_one(tmp_path: Path) -> None:
+    out = tabled(tmp_path, session(), events=True)
+    assert (out / "events.parquet").exists()
+    tabled(tmp_path, session())
+    assert {path.name for path in out.iterdir() if path.is_file()} == OUTPUTS
+
+
+def test_recordings_without_frames_make_a_table_of_events_without_rows(tmp_path: Path) -> None:
+    assert rows(tabled(tmp_path, events=True), "events") == []
+
+
+def test_the_same_events_give_the_same_bytes(tmp_path: Path) -> None:
+    files = []
+    for names in ("abc", "cba"):
+        out = tmp_path / names / "out"
+        out.parent.mkdir()
+        given = [add(out, name, session(), audio(10), events=True) for name in names]
+        write_tables(out, sorted(given))
+        files.append((out / "events.parquet").read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(("limit", "groups"), [("MAX_EVENTS", [6, 6, 2]), ("MAX_PARTS", [10, 4])])
+def test_short_recordings_share_a_row_group_of_events(
+    limit: str, groups: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    given = [add(out, name, session(), frame("t." + name), events=True) for name in "abcdefg"]
+    monkeypatch.setattr(tables, limit, 5)
+    write_tables(out, given)
+    file = pq.ParquetFile(out / "events.parquet")
+    sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    assert sizes == groups
+    assert rows(out, "events") == joined(out, given)
+
+
+def test_the_types_of_several_recordings_are_one_dictionary(tmp_path: Path) -> None:
+    out, names = tmp_path / "out", ("a.long.type", "another.long.type")
+    write_tables(out, [add(out, name, *[frame(name)] * 500, events=True) for name in names])
+    group = pq.ParquetFile(out / "events.parquet").metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    [size] = [it.total_uncompressed_size for it in columns if it.path_in_schema == "type"]
+    assert size < 1_000  # each in full would be 18,000
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [(b"nonsense", "Parquet magic bytes"), (b"", "Parquet file size is 0"), (None, "its columns")],
+)
+def test_events_of_another_version_are_named(
+    tmp_path: Path, other: bytes | None, reason: str
+) -> None:
+    out = tmp_path / "out"
+    name, folder = add(out, "a", audio(10), events=True)
+    if other is None:
+        pq.write_table(
+            event_schema().empty_table().drop_columns("line"), out / folder / "events.parquet"
+        )
+    else:
+        (out / folder / "events.parquet").write_bytes(other)
+    path = re.escape(f"{folder}/events.parquet")
+    with pytest.raises(ReplayError, match=f"{path} is not of this version: .*{reason}"):
+        write_tables(out, [(name, folder)])
+    assert [path.name for path in out.iterdir()] == [folder]
+
+
+def test_memory_does_not_grow_with_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+
+    monkeypatch.setattr(tables, "MAX_EVENTS", 100)
+    monkeypatch.setattr(eventlog, "MAX_ROWS", 100)
+    out, largest = tmp_path / "out", 0
+    write = tables._Events._add
+
+    def watched(*arguments: Any) -> None:
+        nonlocal largest
+        largest = max(largest, pyarrow.total_allocated_bytes())
+        write(*arguments)
+
+    monkeypatch.setattr(tables._Events, "_add", watched)
+    before, peaks = pyarrow.total_allocated_bytes(), []
+    for count in (1_000, 10_000):
+        largest = 0
+        write_tables(out, [add(out, "a", *[frame("t.u")] * count, events=True)])
+        peaks.append(largest - before)
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 # --- text ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ dropped sample is a failure, not a statistic.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from deltaring.captions import captions
 from deltaring.decoder import Decoder
 from deltaring.encoding import Encoding, choose_encoding
 from deltaring.errors import InvalidAudio, RecordingError
+from deltaring.eventlog import EVENTS, EventLog, import_pyarrow
 from deltaring.lines import CHUNK
 from deltaring.metrics import Meter, SessionMetrics
 from deltaring.microphone import APPEND, Microphone
@@ -44,7 +46,7 @@ _PROGRESS = 256  # records between two calls of `progress`: some 4 MB
 
 _OURS = re.compile(
     r"(item-\d{4,}|(assistant|user)(-\d+)?|stereo)\.(wav|flac|opus|raw)"
-    r"|transcript\.(txt|json|vtt)|session\.json"
+    r"|transcript\.(txt|json|vtt)|session\.json|events\.parquet"
 )
 
 Progress = Callable[[int], object]
@@ -58,6 +60,7 @@ def replay(
     audio: str = "wav",
     rate: int | None = None,
     stereo: bool = False,
+    events: bool = False,
     salvage: bool = False,
 ) -> tuple[Report, Path]:
     """Write audio, transcripts and `session.json` of a recording to a folder of its own in `out`.
@@ -68,6 +71,7 @@ def replay(
 
     audio: "wav", "flac", "opus", or "none" to write no audio. rate: of all audio, in Hz; that of
         each recorded format unless given. stereo: write both sides to one file, too.
+    events: write a table of all frames, too, for which pyarrow is needed.
     salvage: of a file that is cut off (compressed, and its end is not there or damaged), write what
         can be read; without it such a file is an error, since nobody could see what is missing.
 
@@ -76,17 +80,23 @@ def replay(
     options that cannot be met, and where a package is missing; no file is left half-written.
     """
     encoding = choose_encoding(audio, rate, stereo)
+    if events:
+        import_pyarrow()
     reading = _Reading(recording)
     records = recording.runs(reading.scan)
     first = next(records, None)  # opens it: nothing is made in `out` for a file that isn't there
     folder = OutputFolder(out, folder_name(recording.name), _OURS)
     tapes = Tapes(folder)
     try:
-        if encoding is not None:
-            reading.write_audio(_Audio(tapes, encoding, stereo))
-        report = reading.finish(chain([first] if first else [], records), progress)
-        if recording.broken and not salvage:
-            raise RecordingError(f"{recording.broken}; with salvage, what can be read is kept")
+        with ExitStack() as files:
+            if encoding is not None:
+                reading.write_audio(_Audio(tapes, encoding, stereo))
+            if events:
+                file = files.enter_context(folder.create(EVENTS))
+                reading.log = files.enter_context(EventLog(file, recording))
+            report = reading.finish(chain([first] if first else [], records), progress)
+            if recording.broken and not salvage:
+                raise RecordingError(f"{recording.broken}; with salvage, what can be read is kept")
         _write(report, reading, folder)
     except BaseException:
         tapes.abandon()
@@ -155,6 +165,8 @@ class _Reading:
         self._reporter = Reporter(recording)
         self._microphone = Microphone()
         self._audio: _Audio | None = None
+        self.log: EventLog | None = None
+        """Where all frames go, if they go anywhere."""
         self.session = Session(decoder, max_text=MAX_TEXT)
         self.timeline = Timeline()
         self.meter = Meter(self.session, buffer)
@@ -198,12 +210,16 @@ class _Reading:
         self.session.apply_run(run)
         self.timeline.run(run, self._reporter.item)
         self.meter.take_run(run)
+        if self.log is not None:
+            self.log.take_run(run)
         for track in run.tracks:
             self._drain(track)
 
     def _take(self, record: Record) -> None:
         event = self.session.receive(record.frame, record.time)
         self.meter.take(event, record.time)
+        if self.log is not None:
+            self.log.take(event, record.time)
         if type(event) is AudioDelta:
             item = self._reporter.take_audio(event, record.time)
             self.timeline.audio(event.track, item, record.time)
@@ -214,6 +230,8 @@ class _Reading:
 
     def _take_client(self, record: Record) -> None:
         frame = self._reporter.take_client(record)
+        if self.log is not None:
+            self.log.take_client(frame.type, record.time)
         if frame.type != APPEND:
             return
         self.timeline.appended(record.time)

@@ -1,7 +1,8 @@
 """Tables: what a job found in all of its recordings, as Parquet files and a manifest for training.
 
 Rule: they are made of the recordings' folders alone, in the order that is given, so a job that was
-killed and resumed has the same bytes. One recording is in memory at a time, and one row group.
+killed and resumed has the same bytes. One recording is in memory at a time, and one row group; of
+its events, which may be many, no more than two row groups.
 """
 
 import re
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from deltaring.audiofiles import AudioFile
 from deltaring.errors import ReplayError
+from deltaring.eventlog import EVENTS, as_int64, event_schema, event_writer, import_pyarrow
 from deltaring.metrics import ResponseMetrics, SessionMetrics, Tokens
 from deltaring.outdir import OutputFolder
 from deltaring.report import Report, SessionRow
@@ -31,7 +33,14 @@ this, and 47 MB with groups of 10,000, for files of half the size."""
 MAX_TEXT = 16 << 20
 """Characters after which a row group ends, whatever its rows: texts may be long."""
 
-_OURS = re.compile(r"(sessions|responses|items)\.parquet|manifest\.jsonl")
+MAX_EVENTS = 16_384
+"""Rows from which on a row group of events ends; short recordings share one. A group for each
+recording would make the file of a large job mostly directory."""
+
+MAX_PARTS = 250
+"""Recordings that share a row group of events: until it is written each takes 18 kB or more."""
+
+_OURS = re.compile(r"(sessions|responses|items|events)\.parquet|manifest\.jsonl")
 
 _RAW = "raw"  # an AudioFile without a header, which no reader of manifests can open
 
@@ -116,7 +125,7 @@ class ItemRow(NamedTuple):
     number: int
     response_id: str | None
     item_id: str | None
-    content_index: int
+    content_index: int | None
     role: str
     kind: str
     time: float | None
@@ -156,19 +165,21 @@ class ManifestLine(Struct):
 
 def check_tables() -> None:
     """Raise ReplayError if tables cannot be written, because pyarrow is missing."""
-    _pyarrow()
+    import_pyarrow()
 
 
 def write_tables(job: Path, recordings: Iterable[tuple[str, str]]) -> None:
-    """Write `sessions.parquet`, `responses.parquet`, `items.parquet` and `manifest.jsonl`.
+    """Write `sessions.parquet`, `responses.parquet`, `items.parquet` and `manifest.jsonl`; and
+    `events.parquet`, if one of the recordings' folders has such a file.
 
     job: the folder that holds the recordings' folders, and gets the tables. recordings: the name of
     each, and its folder's name in `job`, in the order in which they are to stand.
 
-    All four appear together, once they are whole. Raises OSError if something cannot be read or
+    All of them appear together, once they are whole. Raises OSError if something cannot be read or
     written, and ReplayError if a folder does not hold what this version of `replay` writes, or
     pyarrow is missing; earlier tables stay as they were.
     """
+    check_tables()
     root = job.resolve()
     folder = OutputFolder(root.parent, root.name, _OURS)
     try:
@@ -195,6 +206,7 @@ class _Replayed:
         # A name that is no UTF-8 can stand neither in Parquet nor in JSON as it is.
         self.name = name.encode(errors="backslashreplace").decode()
         self.folder = folder
+        self.events = job / folder / EVENTS
         self.report = _read(job / folder / "session.json", _Complete)
         self.entries = _read(job / folder / "transcript.json", list[Entry])
 
@@ -203,7 +215,11 @@ def _read(path: Path, type: type[_Json]) -> _Json:
     try:
         return msgspec.json.decode(path.read_bytes(), type=type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReplayError(f"{path} is not of this version: {error}") from None
+        raise _other_version(path, error) from None
+
+
+def _other_version(path: Path, reason: object) -> ReplayError:
+    return ReplayError(f"{path} is not of this version: {reason}")
 
 
 class _Part(NamedTuple):
@@ -245,6 +261,8 @@ class _Tables:
     """The tables and the manifest, while they are written."""
 
     def __init__(self, stack: ExitStack, folder: OutputFolder) -> None:
+        self._stack, self._folder = stack, folder
+        self._events: _Events | None = None  # until a recording has some
         self._manifest = stack.enter_context(folder.create("manifest.jsonl"))
         self._tables = {
             name: stack.enter_context(
@@ -264,6 +282,14 @@ class _Tables:
             self._tables["items"].add(_item_row(replayed, number, part))
             if part.entry is not None and part.item is not None and part.item.file:
                 self._list(replayed, part.entry, written[part.item.file])
+        if replayed.events.exists():
+            self._add_events(replayed)
+
+    def _add_events(self, replayed: _Replayed) -> None:
+        if self._events is None:
+            file = self._stack.enter_context(self._folder.create(EVENTS))
+            self._events = self._stack.enter_context(_Events(file))
+        self._events.add(replayed)
 
     def _list(self, replayed: _Replayed, entry: Entry, file: AudioFile) -> None:
         """Add a line to the manifest, unless the file has no header or nothing is said in it."""
@@ -286,7 +312,7 @@ class _Table:
     """A Parquet file while it is written, a row group at a time."""
 
     def __init__(self, file: BinaryIO, row: type[NamedTuple]) -> None:
-        self._arrow = _pyarrow()
+        self._arrow = import_pyarrow()
         self._schema = schema(row)
         self._writer = self._arrow.parquet.ParquetWriter(file, self._schema)
         self._rows: list[tuple[Any, ...]] = []
@@ -309,28 +335,75 @@ class _Table:
         return self
 
     def __exit__(self, type: object, *error: object) -> None:
-        if self._rows and type is None:
+        try:
+            if self._rows and type is None:
+                self._end_group()
+        finally:
+            self._writer.close()
+
+
+class _Events:
+    """The events of all recordings, while they are joined."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._arrow = import_pyarrow()
+        self._schema = job_event_schema()
+        self._writer = event_writer(file, self._schema)
+        self._parts: list[Any] = []  # tables that wait to become a row group
+        self._count = 0  # rows in them
+
+    def add(self, replayed: _Replayed) -> None:
+        """Add the rows of a recording, a row group of its own file at a time."""
+        try:
+            with self._arrow.parquet.ParquetFile(replayed.events) as file:
+                if file.schema_arrow != event_schema():
+                    raise _other_version(replayed.events, "its columns are others")
+                for number in range(file.num_row_groups):
+                    self._add(replayed.name, file.read_row_group(number, use_threads=False))
+        except self._arrow.ArrowInvalid as error:
+            raise _other_version(replayed.events, error) from None
+
+    def _add(self, name: str, part: Any) -> None:
+        names = self._arrow.repeat(name, len(part))
+        columns = [names, *part.columns]
+        self._parts.append(self._arrow.table(columns, schema=self._schema))
+        self._count += len(part)
+        if self._count >= MAX_EVENTS or len(self._parts) >= MAX_PARTS:
             self._end_group()
-        self._writer.close()
+
+    def _end_group(self) -> None:
+        # One dictionary for all parts: a column of several is written without any.
+        group = self._arrow.concat_tables(self._parts).unify_dictionaries()
+        self._writer.write_table(group, row_group_size=len(group))
+        self._parts.clear()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, type: object, *error: object) -> None:
+        try:
+            if self._parts and type is None:
+                self._end_group()
+        finally:
+            self._writer.close()
+
+
+def job_event_schema() -> Any:
+    """Return the pyarrow.Schema of a job's events. Raises ReplayError without pyarrow."""
+    arrow = import_pyarrow()
+    return event_schema().insert(0, arrow.field("recording", arrow.string(), nullable=False))
 
 
 def schema(row: type[NamedTuple]) -> Any:
     """Return the pyarrow.Schema of the rows of a table. Raises ReplayError without pyarrow."""
-    arrow = _pyarrow()
+    arrow = import_pyarrow()
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     fields = []
     for name, hint in get_type_hints(row).items():
         kind, *none = get_args(hint) or (hint,)
         fields.append(arrow.field(name, types[kind], nullable=NoneType in none))
     return arrow.schema(fields)
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError:
-        raise ReplayError("tables need pyarrow: pip install 'deltaring[tables]'") from None
-    return pyarrow
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -402,7 +475,7 @@ def _item_row(replayed: _Replayed, number: int, part: _Part) -> ItemRow:
         number=number,
         response_id=response_id or None,
         item_id=item_id or None,
-        content_index=content_index,
+        content_index=as_int64(content_index),
         role="assistant" if entry is None else entry.role,
         kind="speech" if entry is None else entry.kind,
         time=None if entry is None else entry.time,
