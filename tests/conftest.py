@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.wire import audio_frame, frame, pcm
+
 ROOT = Path(__file__).parent.parent
 FRAMES = ROOT.parent / "shared" / "frames"
 
@@ -20,3 +22,10 @@ def real_recordings() -> list[Path]:
 @pytest.fixture(scope="session")
 def example() -> Path:
     return ROOT / "examples" / "two-turns.jsonl"
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(audio_frame(pcm(300)) + b"\nnonsense\n" + frame("error") + b"\n")
+    return path

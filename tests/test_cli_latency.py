@@ -16,7 +16,7 @@ pytest.importorskip("typer", reason="the command line needs the cli extra")
 
 from deltaring import console
 from deltaring.cli_latency import print_metrics
-from tests.test_cli import run
+from tests.command import run
 
 
 def shown(metrics: SessionMetrics, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -12,9 +12,9 @@ import deltaring
 ORDER = [
     "errors", "events", "audio", "ring", "track", "run", "pool", "pure", "kernel", "frame", "decoder", "playback",
     "usage", "transcript", "conversation", "turns", "session", "arrivals", "metrics",
-    "lines", "har", "recording", "redact", "recorder", "live", "proxy", "outdir", "tape", "resample", "ogg", "encoding", "audiofiles", "speech", "microphone", "timeline", "stereo", "captions", "report", "replay", "tables",
+    "lines", "har", "recording", "redact", "recorder", "live", "proxy", "outdir", "tape", "resample", "ogg", "encoding", "audiofiles", "speech", "microphone", "timeline", "stereo", "captions", "report", "eventlog", "replay", "tables",
     "script", "inbox", "server",
-    "workload", "contenders", "verdict", "bench", "chart", "distribution", "sources", "console", "cli_bench", "cli_latency", "cli_listen", "cli_record", "cli_serve", "cli",
+    "workload", "contenders", "verdict", "bench", "chart", "distribution", "journal", "sources", "hashed", "workers", "ray_executor", "job", "console", "cli_bench", "cli_latency", "cli_listen", "cli_record", "cli_replay", "cli_serve", "cli",
 ]  # fmt: skip
 PACKAGE = Path(deltaring.__file__).parent
 

@@ -124,16 +124,39 @@ def test_a_link_in_the_folder_is_replaced_and_not_followed(name: str, tmp_path: 
     assert (folder.path / "a.txt").read_bytes() == b"new"
 
 
-def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_planted_while_it_runs_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", bytes)  # so that its name can be told before
     folder = OutputFolder(tmp_path, "f", OURS)
-    (folder.path / "a.txt.deltaring-part").symlink_to(tmp_path / "outside")
+    (folder.path / "a.txt.00000000.deltaring-part").symlink_to(tmp_path / "outside")
     with pytest.raises(OSError), folder.create("a.txt"):
         pass
     assert not (tmp_path / "outside").exists()
 
 
+def test_one_who_was_given_up_puts_nothing_into_the_folder(tmp_path: Path) -> None:
+    late, new = OutputFolder(tmp_path, "f", OURS), OutputFolder(tmp_path, "f", OURS)
+    with late.create("a.txt") as old:
+        old.write(b"half of")
+        with new.create("a.txt") as file:
+            file.write(b"whole")
+        new.finish()
+    with pytest.raises(FileNotFoundError):
+        late.finish()
+    assert (tmp_path / "f" / "a.txt").read_bytes() == b"whole"
+
+
 def test_discard_leaves_no_temporary_file(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "f", OURS)
+    (folder.path / "mine").touch()
+    folder.part("a.wav").close()
+    folder.discard()
+    assert os.listdir(folder.path) == ["mine"]
+
+
+def test_discard_leaves_no_empty_folder(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path, "f", OURS)
     folder.part("a.wav").close()
     folder.discard()
-    assert os.listdir(folder.path) == []
+    assert os.listdir(tmp_path) == []

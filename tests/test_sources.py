@@ -166,14 +166,27 @@ def test_a_file_whose_name_is_a_pattern_stands_for_itself(folder: Path) -> None:
 # --- once ---------------------------------------------------------------------------------------
 
 
-def test_what_is_found_twice_is_kept_once_under_its_first_name(
+def test_a_line_break_in_a_name_hides_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.jsonl").touch()
+    assert expand([str(tmp_path)]) == ([str(tmp_path / "a\nb.jsonl")], [])
+
+
+@pytest.mark.parametrize("argument", ["", "/**", "/*/*/*", "/out/*"])
+def test_what_a_job_wrote_is_no_recording(tmp_path: Path, argument: str) -> None:
+    for name in ("out/deltaring-job.jsonl", "out/manifest.jsonl", "out/a-0123abcd/transcript.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert expand([str(tmp_path) + argument])[0] == []
+
+
+def test_what_is_found_twice_is_kept_once_under_the_name_that_sorts_first(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "z.jsonl").symlink_to("a.jsonl")
     given = ["sub/../a.jsonl", "-", "z.jsonl", "./a.jsonl", folder, "*", "-", "sub"]
     names = found(*given)
-    assert names[:3] == ["sub/../a.jsonl", "-", f"{folder}/b.ndjson.gz"]
+    assert names[:3] == ["./a.jsonl", "-", f"{folder}/b.ndjson.gz"]
     assert len({os.path.realpath(name) for name in names}) == len(names)
     assert (
         len(names) == 2 + 2 * len(NAMES) - 1 + len(OTHERS) - 2

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import numpy
@@ -24,14 +24,14 @@ from deltaring import chart, console, distribution, kernel
 from deltaring.cli_bench import bench_command
 from deltaring.cli_latency import print_metrics
 from deltaring.cli_record import record_command
+from deltaring.cli_replay import replay_command
 from deltaring.cli_serve import serve_command
-from deltaring.console import BAD_INPUT, SHOWN, Json, open_recording, printable
-from deltaring.encoding import choose_encoding
-from deltaring.errors import BenchError, DeltaringError, ReplayError
+from deltaring.console import BAD_INPUT, SHOWN, Json, duration, open_recording, printable
+from deltaring.errors import BenchError, DeltaringError
+from deltaring.job import explain
 from deltaring.metrics import SessionMetrics
-from deltaring.outdir import folder_name
 from deltaring.recording import Recording
-from deltaring.replay import inspect, measure, replay
+from deltaring.replay import inspect, measure
 from deltaring.report import Report
 from deltaring.sources import STDIN, expand
 
@@ -44,78 +44,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Recordings = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="REC",
-        help="Recordings (JSON lines or HAR, also .gz and .zst): files, folders, patterns, URLs; "
-        "- reads standard input.",
-    ),
-]
 
 
-@app.command("replay")
-def replay_command(  # noqa: PLR0917 - the command's options
-    recordings: Recordings,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for the output; made if need be.")
-    ],
-    audio: Annotated[
-        Literal["wav", "flac", "opus", "none"], typer.Option(help="Format of the audio files.")
-    ] = "wav",
-    rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Resample all audio to that rate.")
-    ] = None,
-    stereo: Annotated[
-        bool,
-        typer.Option("--stereo", help="Write both sides to one file, too: user left, model right."),
-    ] = False,
-    salvage: Annotated[
-        bool,
-        typer.Option("--salvage", help="Of a file that is cut off, write what can be read."),
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Write each recording's audio, transcripts (text, JSON, WebVTT) and session.json.
-
-    Each recording gets a folder of its own in the output folder, named after the recording and its
-    path. FLAC, Opus, --rate and --stereo need the extra `audio`. Exit code 0: all was clean; 3:
-    some input was bad, and the rest is there.
-    """
-    try:
-        choose_encoding(audio, rate, stereo)
-    except ReplayError as error:
-        raise typer.BadParameter(str(error)) from None
-    rows: list[dict[str, Any]] = []
-    folders: dict[str, str] = {}
-
-    def one(recording: Recording, progress: Callable[[int], object]) -> None:
-        other = folders.setdefault(folder_name(recording.name), recording.name)
-        if other != recording.name:
-            raise ReplayError(f"its folder is that of {other}: replay it to another place")
-        report, folder = replay(
-            recording,
-            out,
-            progress,
-            audio=audio,
-            rate=rate,
-            stereo=stereo,
-            salvage=salvage,
-        )
-        rows.append(
-            {
-                "recording": printable(recording.name),
-                "folder": printable(str(folder)),
-                "report": report,
-            }
-        )
-
-    done, failures = _each(recordings, one)
-    if json:
-        console.print_json({"recordings": rows, "failures": failures})
-    else:
-        _print_replayed(rows)
-    _finish(done, failures)
+app.command("replay")(replay_command)
 
 
 def _plottable(path: Path | None) -> Path | None:
@@ -194,7 +125,7 @@ def _print_latency(names: list[str], buffer: float, plot: Path | None, json: boo
         if plot:
             distribution.plot([metrics for _, metrics in rows], plot)
     except OSError as error:
-        failures.append({"recording": printable(str(plot)), "reason": _reason(str(plot), error)})
+        failures.append({"recording": printable(str(plot)), "reason": explain(error, str(plot))})
     if json:
         documents = [{"recording": name, "metrics": metrics} for name, metrics in rows]
         console.print_json({"recordings": documents, "failures": failures})
@@ -226,7 +157,7 @@ def _each(
                 one(recording, partial(_advance, progress, task))
                 done.append(recording)
             except (OSError, DeltaringError) as error:
-                failures.append({"recording": printable(name), "reason": _reason(name, error)})
+                failures.append({"recording": printable(name), "reason": explain(error, name)})
             progress.remove_task(task)
     return done, failures
 
@@ -242,14 +173,6 @@ def _size(name: str) -> int | None:
     return path.stat().st_size if plain else None
 
 
-def _reason(name: str, error: Exception) -> str:
-    """What went wrong, and with which file where it is not the recording."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    other = error.filename2 or error.filename
-    return error.strerror if other in (None, name) else f"{error.strerror}: {printable(str(other))}"
-
-
 def _finish(done: list[Recording], failures: list[dict[str, str]]) -> None:
     """Print what was wrong, and leave with the exit code that says so."""
     for failure in failures:
@@ -262,23 +185,6 @@ def _finish(done: list[Recording], failures: list[dict[str, str]]) -> None:
             console.complain("", "", f"{recording.name}: and {more} more")
     if failures or any(recording.problem_count for recording in done):
         raise typer.Exit(BAD_INPUT)
-
-
-def _print_replayed(rows: list[dict[str, Any]]) -> None:
-    table = console.table("recording", "frames", "audio", "items", "unknown", "bad", "folder")
-    for row in rows:
-        report: Report = row["report"]
-        table.add_row(
-            Text(row["recording"]),
-            f"{report.frames['server'] + report.frames['client']:,}",
-            _duration(report.seconds),
-            str(len(report.items)),
-            str(report.frames["unknown"]),
-            str(report.error_count),
-            Text(row["folder"]),
-        )
-    if rows:
-        console.out.print(table)
 
 
 def _print_report(name: str, report: Report) -> None:
@@ -304,9 +210,9 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("frames", f"{report.frames['server']:,} server, {report.frames['client']:,} client")
     )
     if report.first_time is not None and report.last_time is not None:
-        facts.append(("duration", _duration(report.last_time - report.first_time)))
+        facts.append(("duration", duration(report.last_time - report.first_time)))
     facts.append(("responses", f"{report.events.get('response.done', 0):,}"))
-    facts.append(("assistant audio", f"{_duration(report.seconds)} in {len(report.items)} items"))
+    facts.append(("assistant audio", f"{duration(report.seconds)} in {len(report.items)} items"))
     if report.usage:
         facts.append(("tokens", f"{report.usage.get('total_tokens', 0):,}"))
     facts.append(("server errors", str(report.server_error_count)))
@@ -320,11 +226,6 @@ def _format(stated: Any) -> str:
         rate = stated.get("rate")
         return f"{stated.get('type')}" + (f" at {rate} Hz" if rate else "")
     return stated or "not stated: pcm16 at 24000 Hz"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}:{rest:06.3f}"
 
 
 def _print_versions(json: bool) -> None:

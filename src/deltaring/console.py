@@ -22,6 +22,15 @@ SHOWN = 10  # problems of a recording that are printed
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document in place of tables.")]
 
+Recordings = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REC",
+        help="Recordings (JSON lines or HAR, also .gz and .zst): files, folders, patterns, URLs; "
+        "- reads standard input.",
+    ),
+]
+
 err = Console(stderr=True, emoji=False)
 # In a pipe there is no terminal to fit into: lines stay whole.
 out = Console(emoji=False, width=None if sys.stdout.isatty() else 10_000)
@@ -35,6 +44,12 @@ def printable(text: str) -> str:
 def complain(label: str, style: str, text: str) -> None:
     """Print a line to standard error; `style` is the label's colour."""
     err.print(Text.assemble((f"{label:<6}", style), printable(text)), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, to the millisecond."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:06.3f}"
 
 
 def print_json(document: Any) -> None:

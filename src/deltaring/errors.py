@@ -41,5 +41,9 @@ class ReplayError(DeltaringError):
     """A replay whose output cannot be written where, or as, it was asked to."""
 
 
+class WorkerLost(DeltaringError):
+    """A task whose process died of it, each time that it was tried."""
+
+
 class BenchError(DeltaringError):
     """A comparison that cannot be made as it was asked for."""

@@ -10,16 +10,18 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from deltaring.errors import ReplayError
 
-_PART = ".deltaring-part"
+PART = ".deltaring-part"
+"""What the names of files end with that are not whole yet."""
+
 _MAX_STEM = 60
-_SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt|har))?(\.(gz|zst))?$"
+_SUFFIXES = r"(\.(jsonl|ndjson|json|log|txt|har))?(\.(gz|zst))?\Z"
 # Not every system has every flag; where O_NOFOLLOW is missing, O_EXCL still refuses a link.
 _FLAGS = (
     os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -48,21 +50,23 @@ class OutputFolder:
         self.path = root / name
         self._staged: dict[str, str] = {}  # final names, and the temporary ones that they have yet
         self._stale = stale
+        # Another process may still be at the same recording, cut off from whoever gave it up.
+        self._part = f".{os.urandom(4).hex()}{PART}"
         root.mkdir(parents=True, exist_ok=True)
         try:
             self.path.mkdir()
         except FileExistsError:
             if not stat.S_ISDIR(self.path.lstat().st_mode):
                 raise ReplayError(f"{self.path} is in the way: not a folder, or a link") from None
-        self.discard()
+        remove_parts(self.path)
 
     def part(self, name: str) -> BinaryIO:
         """Open a new file for reading and writing, under the temporary name of `name`."""
-        return os.fdopen(os.open(self.path / (name + _PART), _FLAGS, 0o644), "w+b")
+        return os.fdopen(os.open(self.path / (name + self._part), _FLAGS, 0o644), "w+b")
 
     def reopen(self, name: str) -> BinaryIO:
         """Open the temporary file of `name` once more, to read it or to write on at its end."""
-        file = (self.path / (name + _PART)).open("r+b")
+        file = (self.path / (name + self._part)).open("r+b")
         file.seek(0, os.SEEK_END)
         return file
 
@@ -71,7 +75,7 @@ class OutputFolder:
         with file:
             file.flush()
             os.fsync(file.fileno())
-        self._staged[final or name] = name + _PART
+        self._staged[final or name] = name + self._part
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
@@ -89,12 +93,10 @@ class OutputFolder:
         left, and make it durable."""
         for name, part in self._staged.items():
             os.replace(self.path / part, self.path / name)
-        self.discard()
-        self._remove(
-            entry
-            for entry in os.listdir(self.path)
-            if self._stale.fullmatch(entry) and entry not in self._staged
-        )
+        remove_parts(self.path)
+        for entry in os.listdir(self.path):
+            if self._stale.fullmatch(entry) and entry not in self._staged:
+                _remove(self.path / entry)
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -103,10 +105,19 @@ class OutputFolder:
                 os.close(folder)
 
     def discard(self) -> None:
-        """Remove the temporary files, of this run or of one that was killed."""
-        self._remove(entry for entry in os.listdir(self.path) if entry.endswith(_PART))
+        """Remove the temporary files; the folder too, where it is empty then."""
+        remove_parts(self.path)
+        if not os.listdir(self.path):
+            self.path.rmdir()
 
-    def _remove(self, names: Iterable[str]) -> None:
-        for name in list(names):
-            if (self.path / name).is_symlink() or not (self.path / name).is_dir():
-                (self.path / name).unlink(missing_ok=True)
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files in a folder, as a process that was killed leaves them."""
+    for entry in os.listdir(folder):
+        if entry.endswith(PART):
+            _remove(folder / entry)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)

@@ -9,19 +9,24 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from deltaring.errors import RecordingError
+from deltaring.journal import JOURNAL
+from deltaring.outdir import PART
 
 STDIN = "-"
 
-_RECORDING = re.compile(r"(?!\.).*\.(?:jsonl|ndjson|json|log|txt|har)(?:\.(?:gz|zst))?", re.I)
+_RECORDING = re.compile(
+    r"(?!\.).*\.(?:jsonl|ndjson|json|log|txt|har)(?:\.(?:gz|zst))?", re.I | re.S
+)
 """File names that are taken for recordings in a folder. Hidden files are none."""
 
-_PART = ".deltaring-part"
 _REPLAYED = {"session.json", "transcript.json"}  # a folder with both is what `replay` wrote
+_JOB = {JOURNAL, "manifest.jsonl"}  # beside the first of them, both are what a job wrote
+_JOB_FOLDER = re.compile(r".*-[0-9a-f]{8}", re.S)  # and so is all in such folders beside it
 
 
 class Failure(NamedTuple):
@@ -45,11 +50,12 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[Failure]]:
         before = len(failures)
         try:
             names = list(_names(argument, failures))
-        except (OSError, RecordingError) as error:
+        except (OSError, ValueError, RecordingError) as error:  # a name may hold a NUL
             names = []
             failures.append(Failure(argument, _reason(error)))
         for name in names:
-            found.setdefault(_identity(name), name)
+            identity = _identity(name)
+            found[identity] = min(name, found.get(identity, name))  # in whatever order they come
         if not names and len(failures) == before:
             failures.append(Failure(argument, "there are no recordings here"))
     return list(found.values()), failures
@@ -57,6 +63,11 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[Failure]]:
 
 def is_url(name: str) -> bool:
     return "://" in name
+
+
+def is_stream(name: str) -> bool:
+    """Whether a source can be read once, and by this process: standard input, a pipe."""
+    return name == STDIN or (os.path.exists(name) and not os.path.isfile(name))
 
 
 class RemoteFile:
@@ -95,7 +106,7 @@ def _folder(top: str, failures: list[Failure]) -> Iterator[str]:
         failures.append(Failure(str(error.filename), _reason(error)))
 
     for folder, inner, files in os.walk(top, onerror=unreadable):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not _passed_over(name, files))
         for name in _recordings(files):
             path = os.path.join(folder, name)
             if os.path.isfile(path):
@@ -104,13 +115,22 @@ def _folder(top: str, failures: list[Failure]) -> Iterator[str]:
                 failures.append(Failure(path, "a broken link, or no regular file"))
 
 
+def _passed_over(folder: str, beside: list[str]) -> bool:
+    """Whether a folder is hidden, or a job wrote it."""
+    return folder.startswith(".") or (
+        JOURNAL in beside and _JOB_FOLDER.fullmatch(folder) is not None
+    )
+
+
 def _matches(pattern: str, failures: list[Failure]) -> Iterator[str]:
     """Yield the files that match, and the recordings in folders that do."""
     everything = os.path.basename(pattern) == "**"  # then names are looked at, as in a folder
     for name in sorted(glob.glob(pattern, recursive=True)):
+        if _is_written(name, os.path.exists) or _is_written(f"{name}/file", os.path.exists):
+            continue
         if os.path.isdir(name):
             yield from _folder(name, failures)
-        elif _recordings([os.path.basename(name)]) or not (everything or name.endswith(_PART)):
+        elif _recordings([os.path.basename(name)]) or not (everything or name.endswith(PART)):
             yield name
 
 
@@ -121,7 +141,18 @@ def _recordings(paths: Iterable[str]) -> list[str]:
         path
         for path in known
         if _RECORDING.fullmatch(posixpath.basename(path))
-        and not {posixpath.join(posixpath.dirname(path), name) for name in _REPLAYED} <= known
+        and not _is_written(path, known.__contains__)
+    )
+
+
+def _is_written(path: str, exists: Callable[[str], bool]) -> bool:
+    """Whether a replay wrote this file, by what else is there."""
+    folder, name = posixpath.split(path)
+    top, own = posixpath.split(folder)
+    return (
+        all(exists(posixpath.join(folder, other)) for other in _REPLAYED)
+        or (name in _JOB and exists(posixpath.join(folder, JOURNAL)))
+        or (_JOB_FOLDER.fullmatch(own) is not None and exists(posixpath.join(top, JOURNAL)))
     )
 
 
