@@ -73,6 +73,7 @@ def on_processes(
     """
     left, again = iter(items), deque[_Try]()
     running: dict[Future[object], tuple[_Worker, _Try]] = {}
+    false_starts, proven = 0, False
     with ExitStack() as stack:
         idle = [stack.enter_context(_Worker()) for _ in range(jobs)]
         while True:
@@ -85,9 +86,15 @@ def on_processes(
                 worker, attempt = running.pop(future)
                 idle.append(worker)
                 if not isinstance(future.exception(), BrokenExecutor):
+                    proven = True
                     yield _outcome(attempt.item, future)
-                elif (strikes := attempt.strikes + worker.replace()) < STRIKES:
-                    again.append(_Try(attempt.item, strikes))
+                    continue
+                began = worker.replace()
+                false_starts += not (began or proven)
+                if false_starts == STRIKES:
+                    raise WorkerLost(_CANNOT_START)
+                if attempt.strikes + began < STRIKES:
+                    again.append(_Try(attempt.item, attempt.strikes + began))
                 else:
                     reason = f"it killed its worker {STRIKES} times"
                     yield Outcome(attempt.item, None, WorkerLost(reason))
@@ -149,7 +156,6 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self._false_starts = 0
         self._start()
 
     def _start(self) -> None:
@@ -168,16 +174,10 @@ class _Worker:
             return future
 
     def replace(self) -> bool:
-        """Start another process for the one that was lost; return whether that had begun to work.
-
-        Raises WorkerLost if one after the other has not.
-        """
+        """Start another process for one that was lost; return whether that had begun to work."""
         with _interrupts_ignored():
             self._pool.shutdown()
         began = self._pid.exception() is None
-        self._false_starts = 0 if began else self._false_starts + 1
-        if self._false_starts == STRIKES:
-            raise WorkerLost(_CANNOT_START)
         self._start()
         return began
 
