@@ -76,6 +76,7 @@ _APPEND = re.compile(
 )
 
 
+_CR = ord("\r")
 _GA = "response.output_audio.delta"
 _pack_row = Packed("=qqdqqqqq").pack_into  # run.ROW; a numpy row by row takes four times as long
 
@@ -190,14 +191,14 @@ class Feed:
         `max_frame`, and answered by `feed`.
         """
         tracks: dict[int, Track] = {}
-        packed = rows.view(np.uint8).data
+        packed, view = rows.view(np.uint8).data, memoryview(buffer)
         count = 0
         while count < len(rows):
             newline = buffer.find(b"\n", start, stop)
             begin, end, time = _cut_frame(buffer, start, newline)
             if not 0 < end - begin <= max_frame:
                 break
-            event = self.feed(bytes(memoryview(buffer)[begin:end]))
+            event = self.feed(bytes(view[begin:end]))
             if event is None:
                 break
             track = event.track
@@ -215,14 +216,15 @@ def _cut_frame(buffer: bytes | bytearray, start: int, newline: int) -> tuple[int
     """Return where the server's frame in a line lies, and its time; nothing where there is none."""
     if newline < 0:
         return 0, 0, nan
-    if buffer.endswith(b"\r", start, newline):
+    if newline > start and buffer[newline - 1] == _CR:
         newline -= 1
     head = ENVELOPE.match(buffer, start, newline)
     if head is None:
         return start, newline, nan
-    if head[2] != b"server" or not buffer.endswith(b"}", head.end(), newline):
+    begin, (time, source) = head.end(), head.groups()
+    if source != b"server" or not buffer.endswith(b"}", begin, newline):
         return 0, 0, nan
-    return head.end(), newline - 1, float(head[1])
+    return begin, newline - 1, float(time)
 
 
 def spans_audio_delta(buffer: bytes | bytearray, start: int, stop: int) -> bool:
