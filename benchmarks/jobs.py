@@ -220,13 +220,21 @@ def peaks(folder: Path, recordings: Path, jobs: int) -> tuple[float, float]:
     with subprocess.Popen([*command, "-j", str(jobs)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            for pid in (process.pid, *map(int, children)):
+            for pid in (process.pid, *filter(is_worker, map(int, children))):
                 highest[pid] = max(highest.get(pid, 0.0), resident(pid))
             time.sleep(0.02)
     shutil.rmtree(out)
     if process.returncode:
         raise RuntimeError(f"the command ended with {process.returncode}")
     return highest.pop(process.pid), max(highest.values())
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process has become a worker: before that, its memory is its parent's."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def resident(pid: int) -> float:

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -74,6 +75,12 @@ def test_what_a_function_raises_is_its_outcome() -> None:
     found = results(on_processes(refuse_odd, range(4), 2))
     assert {n: str(found[n]) for n in (1, 3)} == {1: "1 is odd", 3: "3 is odd"}
     assert (found[0], found[2]) == (0, 2)
+
+
+def test_no_more_processes_are_started_than_there_are_items(tmp_path: Path) -> None:
+    list(on_processes(name_yourself, [str(tmp_path)], 50))
+    assert len(multiprocessing.active_children()) == 0
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_items_are_taken_as_they_are_needed() -> None:

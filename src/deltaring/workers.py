@@ -64,7 +64,7 @@ def in_this_process(
 def on_processes(
     function: Callable[[Item], object], items: Iterable[Item], jobs: int
 ) -> Generator[Outcome, None, None]:
-    """Yield the same from `jobs` new processes, in any order.
+    """Yield the same from `jobs` new processes, or fewer where there is less to do, in any order.
 
     The function and its results are pickled, and it may be called again for an item whose worker
     was lost. Who stops early has the workers ended, whatever they are at.
@@ -75,10 +75,10 @@ def on_processes(
     running: dict[Future[object], tuple[_Worker, _Try]] = {}
     false_starts, proven = 0, False
     with ExitStack() as stack:
-        idle = [stack.enter_context(_Worker()) for _ in range(jobs)]
+        idle: list[_Worker] = []
         while True:
-            while idle and (attempt := _next(left, again)) is not None:
-                worker = idle.pop()
+            while len(running) < jobs and (attempt := _next(left, again)) is not None:
+                worker = idle.pop() if idle else stack.enter_context(_Worker())
                 running[worker.submit(function, attempt.item)] = worker, attempt
             if not running:
                 return
