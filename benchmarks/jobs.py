@@ -129,7 +129,7 @@ def _strict(text: str) -> bytes:
     return pybase64.b64decode(text, None, True)
 
 
-def time_one(way: str, path: Path) -> None:
+def measure_one(way: str, path: Path) -> None:
     """Print the microseconds per delta that a way takes, in this process."""
     if _KERNELS.get(way, kernel.NAME) != kernel.NAME:
         raise RuntimeError(f"this is the {kernel.NAME} kernel")
@@ -266,7 +266,7 @@ def main() -> None:
     elif options.command == "memory":
         memory()
     else:
-        time_one(options.way, options.path)
+        measure_one(options.way, options.path)
 
 
 if __name__ == "__main__":

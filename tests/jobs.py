@@ -1,9 +1,15 @@
-"""Recordings for jobs, and what a job made of them."""
+"""Recordings for jobs, what a job made of them, and workers that die."""
 
+import os
 import random
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from deltaring import job
+from deltaring.job import Task
+from deltaring.journal import Row
 from deltaring.recording import RecordingWriter
 from tests.wire import audio_frame, frame, pcm, response, session
 
@@ -46,3 +52,29 @@ def tree(out: Path) -> dict[str, bytes]:
         for path in sorted(out.rglob("*"))
         if path.is_file()
     }
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Workers import these functions from here.
+
+
+def wait_to_be_killed(marker: str) -> str:
+    """Return at the second try."""
+    if not Path(marker).exists():
+        Path(marker + ".part").write_text(str(os.getpid()))
+        Path(marker + ".part").rename(marker)
+        time.sleep(60)
+        return "nobody came"
+    return marker
+
+
+def replay_or_die(task: Task) -> Row:
+    if task.recording.endswith("007.jsonl"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job.replay_one(task)

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import pytest
 
 from deltaring import job
-from deltaring.job import Task, run
-from deltaring.journal import Failed, Journal, Output, Row
+from deltaring.job import run
+from deltaring.journal import Failed, Journal, Output
 from deltaring.workers import on_executor
-from tests.jobs import tree, write_sessions
+from tests.jobs import replay_or_die, tree, wait_to_be_killed, wait_until, write_sessions
 from tests.test_workers import refuse_odd, results
 
 distributed = pytest.importorskip("distributed", reason="this is about clusters of Dask")
@@ -39,30 +38,7 @@ def executor(client: Any) -> Executor:
     return executor
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 # Workers import these functions from here.
-
-
-def wait_to_be_killed(marker: str) -> str:
-    """Return at the second try."""
-    if not Path(marker).exists():
-        Path(marker + ".part").write_text(str(os.getpid()))
-        Path(marker + ".part").rename(marker)
-        time.sleep(60)
-        return "nobody came"
-    return marker
-
-
-def replay_or_die(task: Task) -> Row:
-    if task.recording.endswith("007.jsonl"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return job.replay_one(task)
 
 
 def test_a_job_writes_the_same_as_one_process(executor: Executor, tmp_path: Path) -> None:

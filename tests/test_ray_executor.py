@@ -4,19 +4,19 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deltaring import job
 from deltaring.errors import ReplayError, WorkerLost
-from deltaring.job import Task, run
-from deltaring.journal import Failed, Journal, Output, Row
+from deltaring.job import run
+from deltaring.journal import Failed, Journal, Output
 from deltaring.ray_executor import RayExecutor
 from deltaring.workers import STRIKES, on_executor
 from tests.conftest import ROOT
-from tests.jobs import tree, write_sessions
+from tests.jobs import replay_or_die, tree, wait_to_be_killed, wait_until, write_sessions
 from tests.test_workers import die_once, refuse_odd, results
 
 ray = pytest.importorskip("ray", reason="this is about clusters of Ray")
@@ -29,36 +29,13 @@ def executor() -> Iterator[RayExecutor]:
         yield executor
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 # Workers import these functions from here.
-
-
-def wait_to_be_killed(marker: str) -> str:
-    """Return at the second try."""
-    if not Path(marker).exists():
-        Path(marker + ".part").write_text(str(os.getpid()))
-        Path(marker + ".part").rename(marker)
-        time.sleep(60)
-        return "nobody came"
-    return marker
 
 
 def die_each_time(marker: str) -> None:
     with Path(marker).open("a") as file:
         file.write("x")
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def replay_or_die(task: Task) -> Row:
-    if task.recording.endswith("007.jsonl"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return job.replay_one(task)
 
 
 def work_on(marker: str) -> str:
