@@ -31,7 +31,7 @@ STRIKES = 3
 kills the wrong process once, and hardly three times."""
 
 AHEAD = 2
-"""Items for each worker of an executor that are handed out: one at work, and one to go on with."""
+"""Items for each worker that are handed out: one at work, and one to go on with."""
 
 _CANNOT_START = (
     "new processes end before they work; a script that runs a job needs "
@@ -72,32 +72,35 @@ def on_processes(
     Raises WorkerLost if workers cannot start.
     """
     left, again = iter(items), deque[_Try]()
-    running: dict[Future[object], tuple[_Worker, _Try]] = {}
+    running: dict[Future[object], _Worker] = {}
     false_starts, proven = 0, False
     with ExitStack() as stack:
-        idle: list[_Worker] = []
+        workers: list[_Worker] = []
         while True:
-            while len(running) < jobs and (attempt := _next(left, again)) is not None:
-                worker = idle.pop() if idle else stack.enter_context(_Worker())
-                running[worker.submit(function, attempt.item)] = worker, attempt
+            while len(running) < AHEAD * jobs and (attempt := _next(left, again)) is not None:
+                if len(workers) < jobs:
+                    workers.append(stack.enter_context(_Worker()))
+                worker = min(workers, key=lambda worker: len(worker.tries))
+                running[worker.submit(function, attempt)] = worker
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, attempt = running.pop(future)
-                idle.append(worker)
-                if not isinstance(future.exception(), BrokenExecutor):
-                    proven = True
-                    yield _outcome(attempt.item, future)
-                    continue
-                began = worker.replace()
-                false_starts += not (began or proven)
-                if false_starts == STRIKES:
-                    raise WorkerLost(_CANNOT_START)
-                if attempt.strikes + began < STRIKES:
-                    again.append(_Try(attempt.item, attempt.strikes + began))
-                else:
-                    reason = f"it killed its worker {STRIKES} times"
-                    yield Outcome(attempt.item, None, WorkerLost(reason))
+            future = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+            worker = running.pop(future)
+            if not isinstance(future.exception(), BrokenExecutor):
+                proven = True
+                yield _outcome(worker.tries.pop(future).item, future)
+                continue
+            tries = _lost(worker, running)
+            began = worker.replace()
+            false_starts += not (began or proven)
+            if false_starts == STRIKES:
+                raise WorkerLost(_CANNOT_START)
+            again.extend(tries[1:])  # the first was at work
+            if tries[0].strikes + began < STRIKES:
+                again.append(_Try(tries[0].item, tries[0].strikes + began))
+            else:
+                reason = f"it killed its worker {STRIKES} times"
+                yield Outcome(tries[0].item, None, WorkerLost(reason))
 
 
 def on_executor(
@@ -125,6 +128,14 @@ def on_executor(
                 yield _outcome(running.pop(future), future)
     finally:  # who stops early waits for the items at work, and no longer
         wait([future for future in running if not future.cancel()])
+
+
+def _lost(worker: "_Worker", running: "dict[Future[object], _Worker]") -> "list[_Try]":
+    """Take from a lost worker what it had at hand, and return it in order."""
+    lost = [future for future in worker.tries if isinstance(future.exception(), BrokenExecutor)]
+    for future in lost:
+        running.pop(future, None)
+    return [worker.tries.pop(future) for future in lost]
 
 
 class _Try(NamedTuple):
@@ -156,6 +167,8 @@ class _Worker:
     """
 
     def __init__(self) -> None:
+        self.tries: dict[Future[object], _Try] = {}
+        """What it has at hand, in order: the first is at work."""
         self._start()
 
     def _start(self) -> None:
@@ -165,13 +178,15 @@ class _Worker:
         with _interrupts_ignored():
             self._pid = self._pool.submit(os.getpid)  # the first call starts the process
 
-    def submit(self, function: Callable[[Item], object], item: Item) -> "Future[object]":
+    def submit(self, function: Callable[[Any], object], attempt: _Try) -> "Future[object]":
+        future: Future[object]
         try:
-            return self._pool.submit(function, item)
-        except BrokenExecutor as error:  # it was lost while it was idle
-            future: Future[object] = Future()
+            future = self._pool.submit(function, attempt.item)
+        except BrokenExecutor as error:  # it was lost since the last look
+            future = Future()
             future.set_exception(error)
-            return future
+        self.tries[future] = attempt
+        return future
 
     def replace(self) -> bool:
         """Start another process for one that was lost; return whether that had begun to work."""
