@@ -269,10 +269,8 @@ def _whole(summary: Summary, elapsed: float) -> str:
     if summary.problems:
         parts.append(_bad(summary.problems))
     noun = "recording" if summary.recordings == 1 else "recordings"
-    return (
-        f"{summary.recordings:,} {noun}: {', '.join(parts)}\n"
-        f"{_speed(summary, elapsed)}, in {elapsed:,.1f} s"
-    )
+    speed = f"{_speed(summary, elapsed)}, " if summary.done else ""
+    return f"{summary.recordings:,} {noun}: {', '.join(parts)}\n{speed}in {elapsed:,.1f} s"
 
 
 def _speed(summary: Summary, elapsed: float) -> str:
