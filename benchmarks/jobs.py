@@ -1,6 +1,7 @@
 """Bulk replay as a whole: how it scales, what an hour costs, and decoding beside simple loops.
 
     python -m benchmarks.jobs scale FOLDER          # see benchmarks.sessions; jobs 1 and 2 in turns
+    python -m benchmarks.jobs scale FOLDER --out /dev/shm/out     # the same without a disk
     python -m benchmarks.jobs decode                # microseconds per delta of 12,000 bytes
     python -m benchmarks.jobs memory                # peaks of worker and parent; needs 2 GB of disk
 
@@ -53,20 +54,20 @@ def tree_hash(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def scale(folder: Path, rounds: int, options: list[str]) -> None:
-    """Time the command with one process and with two."""
+def scale(folder: Path, out: Path, rounds: int, options: list[str]) -> None:
+    """Time the command with one process and with two, writing to `out`."""
     taken: dict[int, list[float]] = {1: [], 2: []}
     used: dict[int, list[float]] = {1: [], 2: []}
     hashes = set()
     for _ in range(rounds):
         for jobs in (1, 2):
-            out = folder.with_name(folder.name + "-out")
             shutil.rmtree(out, ignore_errors=True)
             os.sync()  # what an earlier round left to be written is not this one's
             wall, cpu = run(["replay", str(folder), "-o", str(out), "-j", str(jobs), *options])
             taken[jobs].append(wall)
             used[jobs].append(cpu)
             hashes.add(tree_hash(out))
+    shutil.rmtree(out)
     for jobs in (1, 2):
         wall, cpu = statistics.median(taken[jobs]), statistics.median(used[jobs])
         spread = f"{min(taken[jobs]):.1f} to {max(taken[jobs]):.1f}"
@@ -252,6 +253,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     scaled = commands.add_parser("scale", help="-j 1 and -j 2 over a folder of recordings")
     scaled.add_argument("folder", type=Path)
+    scaled.add_argument("--out", type=Path, help="a new folder; beside FOLDER unless given")
     scaled.add_argument("--rounds", type=int, default=3)
     commands.add_parser("decode", help="beside simple loops")
     commands.add_parser("memory", help="by size and by number of recordings")
@@ -260,7 +262,8 @@ def main() -> None:
     one.add_argument("path", type=Path)
     options, rest = parser.parse_known_args()
     if options.command == "scale":
-        scale(options.folder, options.rounds, rest)
+        out = options.out or options.folder.with_name(options.folder.name + "-out")
+        scale(options.folder, out, options.rounds, rest)
     elif options.command == "decode":
         decode()
     elif options.command == "memory":
