@@ -259,19 +259,22 @@ def _parse_loosely(text: bytes, cls: type[Event]) -> ServerEvent:
 
 
 def _field_value(cls: type[Event], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
-    """Decode one field as declared, or as it comes if it is an open one. Raises SchemaError."""
+    """Decode one field as declared, or as it comes if it is an open one.
+
+    Raises SchemaError, and InvalidJSON for text that is no UTF-8: until now it was skipped over.
+    """
     kind = field.type
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        value = _plain(raw) if _is_open(field.name) else _NOTHING
+    except msgspec.ValidationError as error:
         # A required part must still be of its kind: `"response": 5` is no response.
-        if value is _NOTHING or (field.required and not isinstance(value, _kind_of(kind))):
-            raise SchemaError(f"{cls.type}: {error} - at `$.{field.name}`") from None
-        return value
-
-
-_NOTHING = object()
+        if _is_open(field.name):
+            value = _plain(raw)
+            if not field.required or isinstance(value, _kind_of(kind)):
+                return value
+        raise SchemaError(f"{cls.type}: {error} - at `$.{field.name}`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _kind_of(annotation: Any) -> type:
@@ -282,21 +285,22 @@ def _kind_of(annotation: Any) -> type:
 
 
 def _plain(raw: bytes) -> Any:
-    """Decode a value to plain objects, numbers out of range too; _NOTHING if it is no JSON."""
+    """Decode a value to plain objects, numbers out of range too. Raises InvalidJSON."""
     try:
         return msgspec.json.decode(raw)
     except msgspec.ValidationError:
         # The standard library takes 1e999 as infinity; a number of 4,300 digits is refused by int.
         return _plain_by_stdlib(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _NOTHING
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _plain_by_stdlib(raw: bytes) -> Any:
     try:
-        return json.loads(raw, parse_int=_integer)
-    except (ValueError, RecursionError):  # no UTF-8
-        return _NOTHING
+        # Decoded here: json.loads would let UTF-8 of half a character pass.
+        return json.loads(raw.decode(), parse_int=_integer)
+    except (ValueError, RecursionError) as error:  # no UTF-8
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _integer(digits: str) -> int | float:
