@@ -250,8 +250,16 @@ def same(value: Any, wire: Any) -> bool:
         return isinstance(wire, dict) and value.keys() == wire.keys() and all(
             same(value[key], wire[key]) for key in value
         )  # fmt: skip
-    numbers = isinstance(value, float) and type(wire) in (int, float)
-    return (numbers or type(value) is type(wire)) and value == wire
+    if isinstance(value, float) and type(wire) is int:
+        return value == _rounded(wire)
+    return type(value) is type(wire) and value == wire
+
+
+def _rounded(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 # --- audio --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import json
 import re
 import typing
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from deltaring.errors import FrameTooLarge, InvalidJSON, SchemaError
 from deltaring.events import EVENT_CLASSES, Event, KnownEvent, ServerEvent, UnknownEvent
+
+T = TypeVar("T")
 
 Frame: TypeAlias = bytes | bytearray | memoryview | str
 """One WebSocket message. A memoryview may have an offset, any shape and any strides."""
@@ -127,7 +129,7 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     """Decode what `decode_known` refused with `error`: an unknown event, or one whose open parts
     vary from the declared ones. Raises InvalidJSON or SchemaError.
     """
-    text = _without_lone_surrogates(frame) if b"\\u" in frame else frame
+    text = without_halves(frame)
     if not isinstance(error, msgspec.ValidationError):
         if text == frame:
             raise InvalidJSON(f"not valid JSON: {error}") from None
@@ -146,13 +148,32 @@ _ESCAPE = re.compile(
 )
 
 
-def _without_lone_surrogates(frame: bytes) -> bytes:
-    """Replace escapes of half a character with those of U+FFFD.
+def without_halves(frame: bytes) -> bytes:
+    """Replace escapes of half a character with those of U+FFFD, which are as long.
 
     A JavaScript server that cuts a text inside an emoji sends each half as `\\ud83d`: grammatical
-    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it.
+    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it. Where there are none, the
+    same object is returned.
     """
+    if b"\\u" not in frame:
+        return frame
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], frame)
+
+
+def decode_mended(decode: Callable[[bytes | memoryview], T], text: bytes | memoryview) -> T:
+    """Return `decode(text)`; if it is refused as no JSON, once more without halves.
+
+    Raises what `decode` does: msgspec's errors.
+    """
+    try:
+        return decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = without_halves(bytes(text))
+        if mended == text:
+            raise
+        return decode(mended)
 
 
 def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:
