@@ -184,12 +184,12 @@ def _wrong_characters() -> Verdicts:
 
 
 def _limits() -> Verdicts:
-    # 128 levels of a frame are always accepted; the frame and what stands around take some.
+    # 128 levels of a frame are always accepted; what stands around takes up to three of them.
     for opener, closer in ((b"[", b"]"), (b'{"a":', b"}")):
-        yield ACCEPT, opener * 120 + b"0" + closer * 120
+        yield ACCEPT, opener * 125 + b"0" + closer * 125
         yield REFUSE, opener * 1_001 + b"0" + closer * 1_001
-        yield REFUSE, opener * 120 + b"0" + closer * 119
-        yield REFUSE, opener * 120 + b"0" + closer * 121
+        yield REFUSE, opener * 125 + b"0" + closer * 124
+        yield REFUSE, opener * 125 + b"0" + closer * 126
     yield ACCEPT, b'"%s"' % (b"[{" * 1_000)
     yield ACCEPT, b"[%s]" % b",".join([b"[]"] * 1_000)
     yield REFUSE, b"[" * 100_000

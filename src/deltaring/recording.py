@@ -332,10 +332,12 @@ def _source(raw: Raw) -> str:
 def _frame(fields: _Fields, line: bytes, text: bytes) -> memoryview:
     if fields.event is not _ABSENT:
         view = memoryview(fields.event)
-        if bytes(view[:1]) == b"{":
-            start = _address(view) - _address(text)
-            return memoryview(line)[start : start + len(view)]
-        raise msgspec.ValidationError("`event` is no object")
+        if bytes(view[:1]) != b"{":
+            raise msgspec.ValidationError("`event` is no object")
+        if text is line:
+            return view
+        start = _address(view) - _address(text)
+        return memoryview(line)[start : start + len(view)]
     if fields.raw is _ABSENT:
         raise msgspec.ValidationError("there is no `type`, no `event` and no `raw`")
     try:
@@ -345,7 +347,7 @@ def _frame(fields: _Fields, line: bytes, text: bytes) -> memoryview:
 
 
 def _address(part: bytes | memoryview) -> int:
-    """Return where a part of a text lies: it is the frame as it stands in the line that counts."""
+    """Return where a text, or a part of one, lies in memory: a Raw is a view of what was parsed."""
     return np.frombuffer(part, np.uint8).ctypes.data
 
 
