@@ -212,7 +212,9 @@ def _read_event(frame: bytes, wire: dict[str, Any]) -> Reading:
         return _spoilt(frame, _refused("SchemaError"), wire.values())
     type = types[0]
     if type not in EVENTS:
-        return _spoilt(frame, Reading("UnknownEvent", wire), [type, wire.get("event_id")])
+        event_id = wire.get("event_id")
+        texts = [text for text in (type, event_id) if isinstance(text, str)]
+        return _spoilt(frame, Reading("UnknownEvent", wire), texts)
     if not all(fits(wire, spec) for spec in EVENTS[type]):
         return _spoilt(frame, _refused("SchemaError"), wire.values())
     return _spoilt(frame, Reading(class_name(type), wire), map(wire.get, _strict(type)))
