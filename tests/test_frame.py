@@ -267,6 +267,21 @@ def test_the_last_of_two_values_counts_whatever_the_first_was() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        b'{"type":"error","error":{"code":["\xff"]}}',
+        b'{"type":"conversation.item.truncated","audio_end_ms":0.5,"item_id":"\xff"}',
+        b'{"type":"error","error":{"code":[1e999,"\xff"]}}',
+        b'{"type":"error","error":{"code":[1e999,"\xed\xa0\x80"]}}',
+    ],
+    ids=["in the misfit", "beside it", "after infinity", "half a character after infinity"],
+)
+def test_a_misfit_that_is_no_utf_8_is_invalid_json(text: bytes) -> None:
+    with pytest.raises(deltaring.InvalidJSON):
+        deltaring.decode(text)
+
+
+@pytest.mark.parametrize(
     ("sent", "got"),
     [
         (rb"\ud83d", "\ufffd"),

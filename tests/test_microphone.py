@@ -39,6 +39,10 @@ def recorded(tmp_path: Path) -> Iterator[Recorded]:
     recorded.tapes.abandon()
 
 
+def test_a_client_may_cut_a_character_in_half() -> None:
+    assert read_client(memoryview(b'{"type":"a","x":"\\ud83d"}')).type == "a"
+
+
 def test_appends_are_joined_in_order(recorded: Recorded) -> None:
     assert [recorded.give(pcm(100)), recorded.give(pcm(200, 1))] == [50, 100]
     assert recorded.read() == [pcm(100) + pcm(200, 1)]

@@ -49,6 +49,25 @@ def frames(data: bytes, **options: int) -> list[bytes]:
     return [bytes(record.frame) for record in records]
 
 
+# --- half a character ----------------------------------------------------------------------------
+
+HALF = rb'{"type":"response.text.delta","delta":"\ud83d","x":"\u00e9\ud83d\ude00"}'
+
+
+@pytest.mark.parametrize("line", [HALF, envelope(HALF), b'{"x":"\\ude00","event":%s}' % HALF])
+def test_a_frame_with_half_a_character_comes_as_it_was(line: bytes) -> None:
+    assert frames(line) == [HALF]
+    event = deltaring.decode(HALF)
+    assert isinstance(event, deltaring.ResponseTextDelta)
+    assert event.delta == "\ufffd"
+
+
+def test_the_frame_is_cut_out_where_it_stands() -> None:
+    # Once mended, the two values are the same; the frame is the second.
+    twin = HALF.replace(b"ud83d", b"ud83e", 1)
+    assert frames(b'{"x":%s,"event":%s}' % (twin, HALF)) == [HALF]
+
+
 # --- shapes of lines ----------------------------------------------------------------------------
 
 
@@ -185,7 +204,7 @@ def outcome(parse: Callable[[], Record | None]) -> object:
     return record and record._replace(frame=bytes(record.frame))
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_500, deadline=None)
 @given(nearly_appends())
 def test_a_clients_line_is_read_as_the_parser_would(line: bytes) -> None:
     place = Line(1, 0, bytearray(line), 0, len(line), True, False)
@@ -488,6 +507,7 @@ def test_what_cannot_stand_in_a_line_is_kept_as_raw(raw: bytes, tmp_path: Path) 
     assert [record.frame for record in Recording(path)] == [raw]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -205,6 +205,10 @@ def test_audio_of_another_kind_is_none(audio: object) -> None:
     assert read_client_event(frame(APPEND, audio=audio)).audio_bytes == 0
 
 
+def test_a_client_may_cut_a_character_in_half() -> None:
+    assert read_client_event(b'{"type":"a","x":"\\ud83d"}').type == "a"
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"type":"a', b'{"type":"' + b"[" * 999])
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidJSON):

@@ -10,7 +10,7 @@ import json
 import re
 import typing
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from deltaring.errors import FrameTooLarge, InvalidJSON, SchemaError
 from deltaring.events import EVENT_CLASSES, Event, KnownEvent, ServerEvent, UnknownEvent
+
+T = TypeVar("T")
 
 Frame: TypeAlias = bytes | bytearray | memoryview | str
 """One WebSocket message. A memoryview may have an offset, any shape and any strides."""
@@ -127,7 +129,7 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     """Decode what `decode_known` refused with `error`: an unknown event, or one whose open parts
     vary from the declared ones. Raises InvalidJSON or SchemaError.
     """
-    text = _without_lone_surrogates(frame) if b"\\u" in frame else frame
+    text = without_halves(frame)
     if not isinstance(error, msgspec.ValidationError):
         if text == frame:
             raise InvalidJSON(f"not valid JSON: {error}") from None
@@ -146,13 +148,32 @@ _ESCAPE = re.compile(
 )
 
 
-def _without_lone_surrogates(frame: bytes) -> bytes:
-    """Replace escapes of half a character with those of U+FFFD.
+def without_halves(frame: bytes) -> bytes:
+    """Replace escapes of half a character with those of U+FFFD, which are as long.
 
     A JavaScript server that cuts a text inside an emoji sends each half as `\\ud83d`: grammatical
-    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it.
+    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it. Where there are none, the
+    same object is returned.
     """
+    if b"\\u" not in frame:
+        return frame
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], frame)
+
+
+def decode_mended(decode: Callable[[bytes | memoryview], T], text: bytes | memoryview) -> T:
+    """Return `decode(text)`; if it is refused as no JSON, once more without halves.
+
+    Raises what `decode` does: msgspec's errors.
+    """
+    try:
+        return decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = without_halves(bytes(text))
+        if mended == text:
+            raise
+        return decode(mended)
 
 
 def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:
@@ -259,19 +280,22 @@ def _parse_loosely(text: bytes, cls: type[Event]) -> ServerEvent:
 
 
 def _field_value(cls: type[Event], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
-    """Decode one field as declared, or as it comes if it is an open one. Raises SchemaError."""
+    """Decode one field as declared, or as it comes if it is an open one.
+
+    Raises SchemaError, and InvalidJSON for text that is no UTF-8: until now it was skipped over.
+    """
     kind = field.type
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        value = _plain(raw) if _is_open(field.name) else _NOTHING
+    except msgspec.ValidationError as error:
         # A required part must still be of its kind: `"response": 5` is no response.
-        if value is _NOTHING or (field.required and not isinstance(value, _kind_of(kind))):
-            raise SchemaError(f"{cls.type}: {error} - at `$.{field.name}`") from None
-        return value
-
-
-_NOTHING = object()
+        if _is_open(field.name):
+            value = _plain(raw)
+            if not field.required or isinstance(value, _kind_of(kind)):
+                return value
+        raise SchemaError(f"{cls.type}: {error} - at `$.{field.name}`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _kind_of(annotation: Any) -> type:
@@ -282,21 +306,22 @@ def _kind_of(annotation: Any) -> type:
 
 
 def _plain(raw: bytes) -> Any:
-    """Decode a value to plain objects, numbers out of range too; _NOTHING if it is no JSON."""
+    """Decode a value to plain objects, numbers out of range too. Raises InvalidJSON."""
     try:
         return msgspec.json.decode(raw)
     except msgspec.ValidationError:
         # The standard library takes 1e999 as infinity; a number of 4,300 digits is refused by int.
         return _plain_by_stdlib(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _NOTHING
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _plain_by_stdlib(raw: bytes) -> Any:
     try:
-        return json.loads(raw, parse_int=_integer)
-    except (ValueError, RecursionError):  # no UTF-8
-        return _NOTHING
+        # Decoded here: json.loads would let UTF-8 of half a character pass.
+        return json.loads(raw.decode(), parse_int=_integer)
+    except (ValueError, RecursionError) as error:  # no UTF-8
+        raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
 def _integer(digits: str) -> int | float:

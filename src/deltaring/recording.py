@@ -23,7 +23,7 @@ from msgspec import Raw, Struct
 from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
-from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
+from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large, without_halves
 from deltaring.har import HarReader, Message, unpack
 from deltaring.lines import Line, LineReader, Source
 from deltaring.pure import appended, spans_audio_delta
@@ -285,15 +285,28 @@ def _parse_text(text: bytes) -> Record:
     if len(text) > SHORT:
         check_depth(text)
     try:
-        fields = _FIELDS.decode(text)
-        if fields.type is not _ABSENT:
-            return Record(None, "server", memoryview(text))
-        time = msgspec.json.decode(fields.time, type=float | str | None)
-        return Record(_unix_time(time), _source(fields.source), _frame(fields))
+        return _record(text, text)
     except msgspec.ValidationError as error:
         raise SchemaError(f"neither a frame nor an envelope: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJSON(f"not valid JSON: {error}") from None
+
+
+def _record(line: bytes, text: bytes) -> Record:
+    """Read the record of a line from `text`: the line, or the line with its halves replaced."""
+    try:
+        fields = _FIELDS.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        whole = without_halves(line)
+        if text is not line or whole == line:
+            raise
+        return _record(line, whole)
+    if fields.type is not _ABSENT:
+        return Record(None, "server", memoryview(line))
+    time = msgspec.json.decode(fields.time, type=float | str | None)
+    return Record(_unix_time(time), _source(fields.source), _frame(fields, line, text))
 
 
 def _unix_time(value: float | str | None) -> float | None:
@@ -316,18 +329,26 @@ def _source(raw: Raw) -> str:
     return value
 
 
-def _frame(fields: _Fields) -> memoryview:
+def _frame(fields: _Fields, line: bytes, text: bytes) -> memoryview:
     if fields.event is not _ABSENT:
         view = memoryview(fields.event)
-        if bytes(view[:1]) == b"{":
+        if bytes(view[:1]) != b"{":
+            raise msgspec.ValidationError("`event` is no object")
+        if text is line:
             return view
-        raise msgspec.ValidationError("`event` is no object")
+        start = _address(view) - _address(text)
+        return memoryview(line)[start : start + len(view)]
     if fields.raw is _ABSENT:
         raise msgspec.ValidationError("there is no `type`, no `event` and no `raw`")
     try:
         return memoryview(b64decode(msgspec.json.decode(fields.raw, type=str), None, True))
     except (Base64Error, ValueError) as error:
         raise msgspec.ValidationError(f"`raw` is not strict base64: {error}") from None
+
+
+def _address(part: bytes | memoryview) -> int:
+    """Return where a text, or a part of one, lies in memory: a Raw is a view of what was parsed."""
+    return np.frombuffer(part, np.uint8).ctypes.data
 
 
 class _Stream:
