@@ -127,7 +127,7 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     """Decode what `decode_known` refused with `error`: an unknown event, or one whose open parts
     vary from the declared ones. Raises InvalidJSON or SchemaError.
     """
-    text = _without_lone_surrogates(frame) if b"\\u" in frame else frame
+    text = without_lone_surrogates(frame)
     if not isinstance(error, msgspec.ValidationError):
         if text == frame:
             raise InvalidJSON(f"not valid JSON: {error}") from None
@@ -146,13 +146,15 @@ _ESCAPE = re.compile(
 )
 
 
-def _without_lone_surrogates(frame: bytes) -> bytes:
-    """Replace escapes of half a character with those of U+FFFD.
+def without_lone_surrogates(text: bytes) -> bytes:
+    """Replace escapes of half a character with those of U+FFFD, which are as long.
 
-    A JavaScript server that cuts a text inside an emoji sends each half as `\\ud83d`: grammatical
-    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it.
+    JavaScript that cuts a text inside an emoji writes each half as `\\ud83d`: grammatical JSON
+    (RFC 8259, section 8.2), but no text, and msgspec refuses it.
     """
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], frame)
+    if b"\\u" not in text:
+        return text
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], text)
 
 
 def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:

@@ -23,9 +23,16 @@ from msgspec import Raw, Struct
 from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
-from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large
+from deltaring.frame import (
+    MAX_FRAME,
+    SHORT,
+    Frame,
+    check_depth,
+    too_large,
+    without_lone_surrogates,
+)
 from deltaring.har import HarReader, Message, unpack
-from deltaring.lines import Line, LineReader, Source
+from deltaring.lines import CHUNK, Line, LineReader, Source
 from deltaring.pure import appended, spans_audio_delta
 from deltaring.run import ENVELOPE, ROW, Run
 
@@ -285,7 +292,7 @@ def _parse_text(text: bytes) -> Record:
     if len(text) > SHORT:
         check_depth(text)
     try:
-        fields = _FIELDS.decode(text)
+        fields = _read_fields(text)
         if fields.type is not _ABSENT:
             return Record(None, "server", memoryview(text))
         time = msgspec.json.decode(fields.time, type=float | str | None)
@@ -294,6 +301,23 @@ def _parse_text(text: bytes) -> Record:
         raise SchemaError(f"neither a frame nor an envelope: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJSON(f"not valid JSON: {error}") from None
+
+
+def _read_fields(text: bytes) -> _Fields:
+    """Read the fields of a line, all of them as they stand there. Raises msgspec's errors."""
+    try:
+        return _FIELDS.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = bytearray(without_lone_surrogates(text))
+        if mended == text:
+            raise
+        # What a decoder takes must not be lost on the way to it. Fields are views of what they are
+        # read from, so that they can get back what was mended.
+        fields = _FIELDS.decode(mended)
+        mended[:] = text
+        return fields
 
 
 def _unix_time(value: float | str | None) -> float | None:
@@ -340,7 +364,7 @@ class _Stream:
         self._faults: tuple[type[Exception], ...] = (OSError, zlib.error)
         with ExitStack() as owned:
             if isinstance(source, (str, os.PathLike)):
-                source = owned.enter_context(Path(source).open("rb"))
+                source = owned.enter_context(Path(source).open("rb", buffering=0))
             elif isinstance(source, Opener):
                 source = owned.enter_context(source.open())
             self._source, self._kind = self._decompressed(source, owned)
@@ -348,10 +372,7 @@ class _Stream:
 
     def _decompressed(self, source: BinaryIO, owned: ExitStack) -> tuple[Source, str]:
         head = _head(source)
-        if source.seekable() and hasattr(source, "readinto1"):
-            source.seek(-len(head), os.SEEK_CUR)
-        else:
-            source = io.BufferedReader(_Pushback(head, source))
+        source = io.BufferedReader(_Pushback(head, source))
         if head.startswith(_GZIP):
             return owned.enter_context(gzip.GzipFile(fileobj=source)), "gzip"
         if _ZSTD.match(head):
@@ -363,13 +384,13 @@ class _Stream:
 
     def is_har(self) -> bool:
         """Whether the text is a HAR; for that it reads on until it can be told, and no further."""
-        piece = bytearray(_MAX_UNDECIDED)
+        piece = bytearray(CHUNK)
         while _UNDECIDED.fullmatch(self._head) and len(self._head) < _MAX_UNDECIDED:
             count = self._read(memoryview(piece))
             if not count:
                 break
             self._head += piece[:count]
-        return _HAR.match(self._head) is not None
+        return _HAR.match(self._head[:_MAX_UNDECIDED]) is not None
 
     def readinto1(self, buffer: memoryview) -> int:
         if not self._head:
@@ -380,6 +401,8 @@ class _Stream:
         return count
 
     def _read(self, buffer: memoryview) -> int:
+        """Read into a buffer that is longer than the source's own: it fails with what it has put
+        there of its own, and that would be lost."""
         if self.broken:
             return 0
         try:
