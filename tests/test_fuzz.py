@@ -1,6 +1,7 @@
 """The fuzz targets without the fuzzer: over what they start from, all that was ever found, and a
 share of mutants. `python -m tests.fuzz` has the fuzzer."""
 
+import json
 import os
 import random
 import subprocess
@@ -62,7 +63,7 @@ def test_promises_hold_for_any_bytes(name: str, data: bytes) -> None:
 
 
 _JSON = st.recursive(
-    st.sampled_from(VALUES) | st.text().map(lambda text: targets.json.dumps(text)),
+    st.sampled_from(VALUES) | st.text().map(json.dumps),
     lambda inner: st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]"),
     max_leaves=5,
 )

@@ -10,7 +10,7 @@ import json
 import re
 import typing
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from deltaring.errors import FrameTooLarge, InvalidJSON, SchemaError
 from deltaring.events import EVENT_CLASSES, Event, KnownEvent, ServerEvent, UnknownEvent
+
+T = TypeVar("T")
 
 Frame: TypeAlias = bytes | bytearray | memoryview | str
 """One WebSocket message. A memoryview may have an offset, any shape and any strides."""
@@ -140,6 +142,7 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     return _parse_misfit(frame, text)
 
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -152,9 +155,22 @@ def without_lone_surrogates(text: bytes) -> bytes:
     JavaScript that cuts a text inside an emoji writes each half as `\\ud83d`: grammatical JSON
     (RFC 8259, section 8.2), but no text, and msgspec refuses it.
     """
-    if b"\\u" not in text:
+    if b"\\u" not in text or not _HALF.search(text):  # before something is called for each escape
         return text
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], text)
+
+
+def decode_mended(decoder: msgspec.json.Decoder[T], text: bytes | memoryview) -> T:
+    """Decode a text that may hold half a character. Raises msgspec's errors."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = without_lone_surrogates(bytes(text))
+        if mended == text:
+            raise
+        return decoder.decode(mended)
 
 
 def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from pybase64 import b64decode
 
 from deltaring.errors import InvalidJSON, RecordingError, SchemaError
-from deltaring.frame import MAX_DEPTH, SHORT, check_depth, without_lone_surrogates
+from deltaring.frame import MAX_DEPTH, SHORT, check_depth, decode_mended, without_lone_surrogates
 from deltaring.lines import CHUNK, Source
 
 EXPANSION = 3
@@ -227,7 +227,7 @@ def unpack(text: bytes) -> tuple[float | str | None, str, bytes] | None:
     if len(text) > SHORT:
         check_depth(text)
     try:
-        fields = _FIELDS.decode(without_lone_surrogates(text))
+        fields = decode_mended(_FIELDS, text)
     except msgspec.ValidationError as error:
         raise SchemaError(f"no WebSocket message: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

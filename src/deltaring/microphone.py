@@ -14,6 +14,7 @@ from pybase64 import b64decode
 
 from deltaring.audio import INT16, PCM16, UINT8, AudioFormat, find_format
 from deltaring.errors import InvalidAudio
+from deltaring.frame import decode_mended
 from deltaring.pure import appended
 from deltaring.ring import Samples
 from deltaring.tape import Tape, Tapes
@@ -38,7 +39,7 @@ def read_client(frame: bytes | memoryview) -> ClientFrame:
     if audio is not None:
         return ClientFrame(APPEND, audio)
     try:
-        return _FRAME.decode(frame)
+        return decode_mended(_FRAME, frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ClientFrame()
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from deltaring.decoder import Decoder
 from deltaring.errors import FrameError, InvalidJSON, SchemaError
-from deltaring.frame import SHORT, check_depth
+from deltaring.frame import SHORT, check_depth, decode_mended
 from deltaring.recording import Record
 from deltaring.track import AudioDelta
 
@@ -110,7 +110,7 @@ def read_client_event(frame: bytes) -> ClientEvent:
     if len(frame) > SHORT:
         check_depth(frame)
     try:
-        return _EVENTS.decode(frame)
+        return decode_mended(_EVENTS, frame)
     except msgspec.ValidationError as error:
         raise SchemaError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
