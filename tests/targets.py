@@ -594,6 +594,17 @@ def _heard(records: list[Record], inbox: Inbox) -> Iterator[Record]:
         yield record
 
 
+def socket(data: bytes) -> None:
+    """The server on a real socket outlives any client, and goes on serving others."""
+    _sockets().attack(data)
+
+
+def _sockets() -> Any:
+    from tests import sockets  # websockets is an extra
+
+    return sockets
+
+
 # --- the list -----------------------------------------------------------------------------------
 
 
@@ -624,5 +635,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Seeds]] = {
     "replay": (replayed, lambda: _with_options(4, _recordings() + hars())),
     "redact": (redact, lambda: _with_options(16, _lives() + client_frames())),
     "server": (server, lambda: _with_options(2, _said())),
+    "socket": (socket, lambda: _sockets().seeds()),
 }
 """By name: what to call, and what to start from."""

@@ -365,8 +365,9 @@ def test_all_that_came_before_a_failure_is_read(tmp_path: Path) -> None:
 
     path = tmp_path / "rec.jsonl"
     path.write_bytes((TEXT + b"\n") * 500)
-    recording = Recording(Failing(path))  # type: ignore[arg-type]
-    assert len(list(recording)) == 500
+    with Failing(path) as file:
+        recording = Recording(file)  # type: ignore[arg-type]
+        assert len(list(recording)) == 500
     assert "the disk is gone" in recording.broken
 
 
