@@ -60,7 +60,9 @@ INPUTS: dict[str, Callable[[int], bytes]] = {
     '{"delta":"': _repeated(b'{"delta":"'),
     '{"log":': _repeated(b'{"log":'),
     "digits": _repeated(b"7", b'{"type":"a.b","x":', b"}"),
-    "digits, an index": _repeated(b"7", b'{"type":"response.audio.delta","delta":"","output_index":', b"}"),
+    "digits, an index": _repeated(
+        b"7", b'{"type":"response.audio.delta","delta":"","output_index":', b"}"
+    ),
     "a fraction": _repeated(b"7", b'{"time":0.', b',"event":{"type":"a.b"}}'),
     "a long key": _repeated(b"k", b'{"type":"a.b","', b'":1}'),
     "a long type": _repeated(b"k", b'{"type":"', b'"}'),
@@ -162,7 +164,8 @@ def main() -> int:
             ).slope
             marked = slope > STEEP and times[-1] > _NOTICED
             steep += marked
-            cells.append(f"{slope:>5.2f} {times[-1] / SIZES[-1] * 1e9:>6.2f}{' *' if marked else '  '}")
+            cost = times[-1] / SIZES[-1] * 1e9
+            cells.append(f"{slope:>5.2f} {cost:>6.2f}{' *' if marked else '  '}")
         print(f"{name:24}" + "".join(cells), flush=True)
     print(f"{steep} marked", flush=True)
     return 1 if steep else 0

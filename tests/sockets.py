@@ -158,10 +158,12 @@ def seeds() -> list[bytes]:
     frames = b"".join(_masked(code, b'{"type":"a.b"}') for code in (1, 2, 9, 10, 0, 3, 8))
     huge = b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff" + bytes(4)
     talk = b"\n".join(client_frames())
-    origin = b"a?b=c\nOrigin: https://x\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.k"
+    origin = (
+        b"a?b=c\nOrigin: https://x\nSec-WebSocket-Protocol: realtime, openai-insecure-api-key.k"
+    )
     return [
         b"\0" + talk,
-        b"\0" + b"\n".join(client_frames()[1:4] + [b"", b"nonsense", b"\xff", b"[1]"]),
+        b"\0" + b"\n".join([*client_frames()[1:4], b"", b"nonsense", b"\xff", b"[1]"]),
         b"\1" + _HANDSHAKE,
         b"\1GET / HTTP/1.0\r\n\r\n",
         b"\2" + frames,

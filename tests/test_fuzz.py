@@ -20,7 +20,7 @@ from tests.mutator import MAX_SIZE, VALUES, audio_frames, mutate
 from tests.targets import TARGETS
 
 LONG = os.environ.get("DELTARING_LONG") == "1"
-MUTANTS = 100_000 if LONG else 250  # of each target
+MUTANTS = 100_000 if LONG else 150  # of each target
 FOUND = sorted(path for path in CRASHES.iterdir() if "-" in path.name)
 
 each_target = pytest.mark.parametrize("name", TARGETS)
