@@ -128,6 +128,7 @@ def recorded() -> list[bytes]:
         b'{"event":{"x":1},"time":null}',
         b'{"raw":"eyJ0eXBlIjoiYSJ9","source":"server","time":-1e3}',
         b'{"raw":"AAA","time":1}',
+        b'{"source":"client","event":{"type":"input_audio_buffer.append","audio":null}}',
         b'{"source":"nobody","event":{}}',
         b'{"type":"a.b","text":"\\ud83d"}',
         b'{"time":1,"event":{"type":"a.b","text":"\\ud83d"}}',

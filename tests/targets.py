@@ -104,6 +104,9 @@ def decode(data: bytes) -> None:
     expected = _decoded(data)
     for frame in _kinds(data):
         assert _decoded(frame) == expected, (type(frame), _decoded(frame), expected)
+    text = data.decode(errors="surrogateescape")
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        assert _decoded(text)[0] is InvalidJSON
 
 
 # --- decoder: sequences of frames, all ways of decoding them ------------------------------------
@@ -365,6 +368,8 @@ def _account(data: bytes, expected: Story) -> None:
         frame = _obvious(line)
         if frame is not None:
             assert records.get(number, (0,) * 5)[4] == frame, (line, expected[1])
+        if number in records:
+            assert records[number][4] in line or "raw" in json.loads(line), (line, records[number])
 
 
 def _is_har(data: bytes) -> bool:
@@ -425,9 +430,11 @@ def har_file(data: bytes) -> None:
         return
     assert other == expected, (other, expected)
     found = {record[0]: record[2:] for record in expected[0]}
-    for number, message in enumerate(_messages(document), 1):
+    wrong = {problem[0]: problem[2] for problem in expected[1]}
+    for number, (path, message) in enumerate(_messages(document), 1):
         clear = _clear(message)
         assert clear is None or found.get(number) == clear, (number, clear, expected)
+        assert number in found or wrong.get(number, path).startswith(path), (path, wrong)
 
 
 def _document(data: bytes) -> Any:
@@ -447,16 +454,20 @@ def _all(value: Any, key: str) -> list[Any]:
     return [inner for name, inner in value if name == key] if isinstance(value, Pairs) else []
 
 
-def _messages(document: Any) -> Iterator[Any]:
-    """The messages in their order; up to one that is no object, where reading ends."""
-    for log in _all(document, "log"):
-        for entries in _all(log, "entries"):
-            for entry in entries if type(entries) is list else ():
-                for messages in _all(entry, "_webSocketMessages"):
-                    for message in messages if type(messages) is list else ():
-                        if not isinstance(message, Pairs):
-                            return
-                        yield message
+def _messages(document: Any) -> Iterator[tuple[str, Any]]:
+    """The messages with their paths, in order; up to one that is no object, where reading ends."""
+    entries = [
+        entry
+        for log in _all(document, "log")
+        for entries in _all(log, "entries")
+        for entry in (entries if type(entries) is list else ())
+    ]
+    for place, entry in enumerate(entries):
+        for messages in _all(entry, "_webSocketMessages"):
+            for number, message in enumerate(messages if type(messages) is list else ()):
+                if not isinstance(message, Pairs):
+                    return
+                yield f"log.entries[{place}]._webSocketMessages[{number}]: ", message
 
 
 def _clear(message: Any) -> tuple[Any, ...] | None:
@@ -574,8 +585,13 @@ def _client_says(inbox: Inbox, message: bytes) -> None:
     try:
         inbox.take(read_client_event(message), 0.0)
     except (InvalidJSON, SchemaError) as error:
-        answer = deltaring.decode(_error(error))
-        assert isinstance(answer, deltaring.ErrorEvent)
+        _check_answer(_error(error), str(error))
+
+
+def _check_answer(frame: str, reason: str) -> None:
+    answer = deltaring.decode(frame)
+    assert isinstance(answer, deltaring.ErrorEvent)
+    assert answer.error.message == reason  # type: ignore[union-attr]
 
 
 def _play(records: list[Record], inbox: Inbox, *, ignore_client: bool) -> None:
