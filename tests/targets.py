@@ -29,6 +29,7 @@ from deltaring.audio import find_format
 from deltaring.errors import FrameError, InvalidJSON, SchemaError
 from deltaring.inbox import Inbox
 from deltaring.lines import CHUNK
+from deltaring.pure import spans_audio_delta
 from deltaring.recording import Record, Recording, RecordingWriter, Scan
 from deltaring.redact import Redaction
 from deltaring.replay import inspect, replay
@@ -225,6 +226,22 @@ def session(data: bytes) -> None:
                 _state(each)
     states = [_state(each) for each in sessions]
     assert states.count(states[0]) == len(states)
+    for way in WAYS[:-1]:
+        assert _state(_applied(data, decoder_of(way, **options))) == _state(
+            _applied(data, decoder_of("slow", **options))
+        )
+
+
+def _applied(data: bytes, decoder: deltaring.Decoder) -> Session:
+    """The session of a recording, run by run where the decoder takes any."""
+    session, rows = Session(decoder, max_items=4, max_responses=4), np.empty(9, ROW)
+    scan: Scan = lambda buffer, start, stop: decoder.scan(buffer, rows, start, stop)  # noqa: E731
+    for record in Recording(io.BytesIO(data)).runs(scan):
+        if isinstance(record, Run):
+            session.apply_run(record)
+        elif record.source == "server":
+            session.receive(record.frame, record.time)
+    return session
 
 
 def _state(session: Session) -> Any:
@@ -531,11 +548,11 @@ def redact(data: bytes) -> None:
     for number, frame in enumerate(data.split(b"\n")):
         source = ("server", "client")[(choice >> 3) + number & 1]
         kept = redaction.apply(frame, source)
-        if kept == frame:
+        # An audio delta has nothing to hide in its known fields, whatever its payload is.
+        if kept == frame and (not options["secrets"] or spans_audio_delta(frame, 0, len(frame))):
             continue
-        assert any(options.values())
         document = parse(kept.decode(errors="surrogatepass"))
-        if document[0] != ["type", "deltaring.withheld"]:
+        if document[:1] != [["type", "deltaring.withheld"]]:
             _same_shape(parse(frame.decode(errors="surrogatepass")), document, options["secrets"])
 
 
