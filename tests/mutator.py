@@ -90,6 +90,7 @@ def life() -> list[bytes]:
         frame("conversation.item.truncated", item_id="i2", content_index=0, audio_end_ms=5),
         audio_frame(pcm(303), type=BETA, **second),
         frame("error", error={"type": "x", "code": None, "message": "no"}),
+        *(frame("conversation.item.added", item={"id": f"u{number}"}) for number in range(3)),
     ]
 
 

@@ -217,7 +217,7 @@ def session(data: bytes) -> None:
     """Any events give a state; it is bounded, and the same by each way and with any reading of it."""
     choice, data = _split(data)
     options = {**DECODERS[choice % len(DECODERS)], "on_invalid": "keep"}
-    sessions = [Session(decoder_of(way, **options), max_items=4, max_responses=4) for way in WAYS]
+    sessions = [Session(decoder_of(way, **options), max_items=2, max_responses=1) for way in WAYS]
     for number, frame in enumerate(data.split(b"\n")):
         at = None if choice & 0x80 and number % 3 else number / 2
         for each in sessions:
@@ -234,7 +234,7 @@ def session(data: bytes) -> None:
 
 def _applied(data: bytes, decoder: deltaring.Decoder) -> Session:
     """The session of a recording, run by run where the decoder takes any."""
-    session, rows = Session(decoder, max_items=4, max_responses=4), np.empty(9, ROW)
+    session, rows = Session(decoder, max_items=2, max_responses=1), np.empty(9, ROW)
     scan: Scan = lambda buffer, start, stop: decoder.scan(buffer, rows, start, stop)  # noqa: E731
     for record in Recording(io.BytesIO(data)).runs(scan):
         if isinstance(record, Run):
@@ -245,8 +245,8 @@ def _applied(data: bytes, decoder: deltaring.Decoder) -> Session:
 
 
 def _state(session: Session) -> Any:
-    assert len(session.items) <= 4
-    assert len(session.responses) <= 4
+    assert len(session.items) <= 2
+    assert len(session.responses) <= 1
     assert len(session.errors) <= MAX_ERRORS
     said = [*session.transcript.lines()]
     "".join(said).encode()
