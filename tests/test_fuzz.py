@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ from hypothesis import strategies as st
 
 pytest.importorskip("ijson", reason="targets read HAR files, too: the har extra")
 
+from benchmarks.linear import INPUTS, Way, ways
+from deltaring.errors import FrameError
 from tests import targets
 from tests.fuzz import CRASHES
 from tests.mutator import MAX_SIZE, VALUES, audio_frames, mutate
 from tests.targets import TARGETS
 
+ROOT = CRASHES.parent.parent
 LONG = os.environ.get("DELTARING_LONG") == "1"
+HANG_SIZE = (4 << 20) if LONG else (64 << 10)
 MUTANTS = 100_000 if LONG else 150  # of each target
 FOUND = sorted(path for path in CRASHES.iterdir() if "-" in path.name)
 
@@ -84,6 +89,42 @@ def test_a_second_value_anywhere_comes_out_the_same_by_all_ways(
     targets.decoder(b"\0" + raw.replace(b"\n", b" ") + b"\n" + frame)
 
 
+# --- size ---------------------------------------------------------------------------------------
+
+
+def calls(way: Way, data: bytes) -> int:
+    """How many calls, of Python and of C, the way makes for the data."""
+    count = 0
+
+    def profile(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        with suppress(FrameError):
+            way(data)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_work_grows_no_faster_than_size(name: str) -> None:
+    """Counted in calls; 600 is more than the depth check makes before it is sure to need numpy."""
+    small, large = INPUTS[name](4_000), INPUTS[name](16_000)
+    for label, way in ways():
+        way_once = calls(way, small)
+        assert calls(way, large) <= 4 * way_once + 600, label
+
+
+def test_no_way_in_hangs() -> None:
+    code = f"import benchmarks.linear as l; l.ROUNDS = 1; l.SIZES = [{HANG_SIZE} // 2, {HANG_SIZE}]; l.main()"
+    limit = 600  # seconds, of which it takes two; what is quadratic in C would take them all
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=limit, check=False)  # fmt: skip
+    assert result.stdout.rstrip().endswith(b"marked"), result.stderr
+
+
 # --- the mutator --------------------------------------------------------------------------------
 
 
@@ -107,7 +148,7 @@ def test_half_of_the_mutants_of_a_frame_are_documents() -> None:
 
 def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.fuzz", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_fuzzer_is_led_by_coverage() -> None:
