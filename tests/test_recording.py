@@ -355,6 +355,12 @@ def test_all_that_came_before_damage_is_read(kind: str, size: int) -> None:
     assert f"damaged {kind} stream" in problems[0]
 
 
+def test_all_that_came_before_damage_is_read_after_a_line_that_fills_the_buffer() -> None:
+    text = frame("a.b", x="y" * 258_000) + b"\n" + (TEXT + b"\n") * 40
+    records, _ = read(zstd.compress(text[:258_000]) + zstd.compress(text[258_000:]) + b"more")
+    assert len(records) == 41
+
+
 def test_all_that_came_before_a_failure_is_read(tmp_path: Path) -> None:
     class Failing(io.FileIO):
         def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]

@@ -384,25 +384,32 @@ class _Stream:
 
     def is_har(self) -> bool:
         """Whether the text is a HAR; for that it reads on until it can be told, and no further."""
-        piece = bytearray(CHUNK)
         while _UNDECIDED.fullmatch(self._head) and len(self._head) < _MAX_UNDECIDED:
-            count = self._read(memoryview(piece))
-            if not count:
+            more = self._more()
+            if not more:
                 break
-            self._head += piece[:count]
+            self._head += more
         return _HAR.match(self._head[:_MAX_UNDECIDED]) is not None
 
     def readinto1(self, buffer: memoryview) -> int:
         if not self._head:
-            return self._read(buffer)
+            if len(buffer) > io.DEFAULT_BUFFER_SIZE:
+                return self._read(buffer)
+            self._head = self._more()
         count = min(len(buffer), len(self._head))
         buffer[:count] = self._head[:count]
         self._head = self._head[count:]
         return count
 
+    def _more(self) -> bytes:
+        piece = bytearray(CHUNK)
+        return bytes(piece[: self._read(memoryview(piece))])
+
     def _read(self, buffer: memoryview) -> int:
-        """Read into a buffer that is longer than the source's own: it fails with what it has put
-        there of its own, and that would be lost."""
+        """Read into a buffer that is longer than those of the standard library.
+
+        They fill their own for a shorter one; what they have left is lost if the next read fails.
+        """
         if self.broken:
             return 0
         try:
