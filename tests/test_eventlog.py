@@ -374,7 +374,7 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch
             tracemalloc.stop()
         return most
 
-    assert peak(24) < peak(8) + 50_000
+    assert peak(48) < peak(24) + 50_000  # 24 are longer than all buffers of the reader
 
 
 def test_two_runs_give_the_same_bytes(example: Path, tmp_path: Path) -> None:

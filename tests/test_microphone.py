@@ -128,6 +128,10 @@ def test_client_frames_are_read_whatever_their_order() -> None:
     read = read_client(b'{"audio":"AA\\/=", "x":[{}],"type":"input_audio_buffer.append"}')
     assert (read.type, read.audio) == ("input_audio_buffer.append", "AA/=")
     assert read_client(frame("session.update", session={"audio": {}})).audio is None
+    assert (
+        read_client(memoryview(b'{"x":"\\ud83d","type":"response.create"}')).type
+        == "response.create"
+    )
 
 
 def test_audio_that_is_read_with_its_frame_is_the_same_as_its_text(recorded: Recorded) -> None:

@@ -51,21 +51,21 @@ def frames(data: bytes, **options: int) -> list[bytes]:
 
 # --- half a character ----------------------------------------------------------------------------
 
-HALF = rb'{"type":"response.text.delta","delta":"\ud83d","x":"\u00e9\ud83d\ude00"}'
+CUT = rb'{"type":"response.text.delta","delta":"\ud83d","x":"\u00e9\ud83d\ude00"}'
 
 
-@pytest.mark.parametrize("line", [HALF, envelope(HALF), b'{"x":"\\ude00","event":%s}' % HALF])
+@pytest.mark.parametrize("line", [CUT, envelope(CUT), b'{"x":"\\ude00","event":%s}' % CUT])
 def test_a_frame_with_half_a_character_comes_as_it_was(line: bytes) -> None:
-    assert frames(line) == [HALF]
-    event = deltaring.decode(HALF)
+    assert frames(line) == [CUT]
+    event = deltaring.decode(CUT)
     assert isinstance(event, deltaring.ResponseTextDelta)
     assert event.delta == "\ufffd"
 
 
 def test_the_frame_is_cut_out_where_it_stands() -> None:
     # Once mended, the two values are the same; the frame is the second.
-    twin = HALF.replace(b"ud83d", b"ud83e", 1)
-    assert frames(b'{"x":%s,"event":%s}' % (twin, HALF)) == [HALF]
+    twin = CUT.replace(b"ud83d", b"ud83e", 1)
+    assert frames(b'{"x":%s,"event":%s}' % (twin, CUT)) == [CUT]
 
 
 # --- shapes of lines ----------------------------------------------------------------------------
@@ -112,6 +112,25 @@ def test_an_envelope_gives_its_frame_verbatim(raw: bytes) -> None:
 )
 def test_any_shape_of_line_is_parsed(line: bytes, record: tuple[float | None, str, bytes]) -> None:
     assert read(line) == ([Record(*record)], [])
+
+
+HALF = b'{"type":"a.b","text":"\\ud83d"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        (HALF, (None, "server", HALF)),
+        (envelope(HALF, "1"), (1.0, "server", HALF)),
+        (envelope(HALF, "1", "client"), (1.0, "client", HALF)),
+        (envelope(HALF, "1")[:-1] + b',"copy":' + HALF.replace(b"d83d", b"fffd") + b"}", (1.0, "server", HALF)),
+        (b'{"event":{"a":1},"\\uDE00":"\\ud83d\\ude00","event":' + HALF + b"}", (None, "server", HALF)),
+    ],
+)  # fmt: skip
+def test_half_a_character_costs_nothing_and_stays(line: bytes, record: object) -> None:
+    records, problems = read(line)
+    assert [(time, source, bytes(frame)) for time, source, frame in records] == [record]
+    assert problems == []
 
 
 def test_what_follows_the_event_is_not_part_of_the_frame() -> None:
@@ -344,6 +363,37 @@ def test_an_empty_file_is_an_empty_recording(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", COMPRESS)
 def test_nothing_compressed_is_an_empty_recording(kind: str) -> None:
     assert read(COMPRESS[kind](b"")) == ([], [])
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("size", [100, 4_095, 4_097, 8_193, 70_000, 140_000, 300_000])
+def test_all_that_came_before_damage_is_read(kind: str, size: int) -> None:
+    text = (TEXT + b"\n") * (size // len(TEXT) + 1)
+    records, problems = read(COMPRESS[kind](text) + b"more")
+    assert [record.frame for record in records] == text.split(b"\n")[:-1]
+    assert f"damaged {kind} stream" in problems[0]
+
+
+def test_all_that_came_before_damage_is_read_after_a_line_that_fills_the_buffer() -> None:
+    text = frame("a.b", x="y" * 258_000) + b"\n" + (TEXT + b"\n") * 120
+    records, _ = read(zstd.compress(text[:258_000]) + zstd.compress(text[258_000:]) + b"more")
+    assert len(records) == 121
+
+
+def test_all_that_came_before_a_failure_is_read(tmp_path: Path) -> None:
+    class Failing(io.FileIO):
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            count = super().readinto(memoryview(buffer)[:9_000])
+            if not count:
+                raise OSError("the disk is gone")
+            return count
+
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes((TEXT + b"\n") * 500)
+    with Failing(path) as file:
+        recording = Recording(file)  # type: ignore[arg-type]
+        assert len(list(recording)) == 500
+    assert "the disk is gone" in recording.broken
 
 
 @pytest.mark.parametrize("data", [b"\x1f\x8b", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd"])

@@ -342,3 +342,9 @@ def test_what_a_client_sent_before_the_greeting_is_waited_for_after_it() -> None
     ]
     kinds = [type(step).__name__ for step in steps(records)]
     assert kinds == ["Send", "Wait", "Send"]
+
+
+def test_half_a_character_is_no_reason_to_refuse_an_event() -> None:
+    half = b'{"type":"response.create","event_id":"\\ud83d"}'
+    assert read_client_event(half).type == "response.create"
+    assert waits(client(half), server(OTHER)) == [({"response.create": 1}, 0)]

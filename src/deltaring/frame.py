@@ -129,7 +129,7 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     """Decode what `decode_known` refused with `error`: an unknown event, or one whose open parts
     vary from the declared ones. Raises InvalidJSON or SchemaError.
     """
-    text = without_halves(frame)
+    text = without_lone_surrogates(frame)
     if not isinstance(error, msgspec.ValidationError):
         if text == frame:
             raise InvalidJSON(f"not valid JSON: {error}") from None
@@ -142,38 +142,35 @@ def parse_refused(frame: bytes, error: Exception) -> ServerEvent:
     return _parse_misfit(frame, text)
 
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
 
 
-def without_halves(frame: bytes) -> bytes:
+def without_lone_surrogates(text: bytes) -> bytes:
     """Replace escapes of half a character with those of U+FFFD, which are as long.
 
-    A JavaScript server that cuts a text inside an emoji sends each half as `\\ud83d`: grammatical
-    JSON (RFC 8259, section 8.2), but no text, and msgspec refuses it. Where there are none, the
-    same object is returned.
+    JavaScript that cuts a text inside an emoji writes each half as `\\ud83d`: grammatical JSON
+    (RFC 8259, section 8.2), but no text, and msgspec refuses it.
     """
-    if b"\\u" not in frame:
-        return frame
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], frame)
+    if b"\\u" not in text or not _HALF.search(text):  # before something is called for each escape
+        return text
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], text)
 
 
-def decode_mended(decode: Callable[[bytes | memoryview], T], text: bytes | memoryview) -> T:
-    """Return `decode(text)`; if it is refused as no JSON, once more without halves.
-
-    Raises what `decode` does: msgspec's errors.
-    """
+def decode_mended(decoder: msgspec.json.Decoder[T], text: bytes | memoryview) -> T:
+    """Decode a text that may hold half a character. Raises msgspec's errors."""
     try:
-        return decode(text)
+        return decoder.decode(text)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        mended = without_halves(bytes(text))
+        mended = without_lone_surrogates(bytes(text))
         if mended == text:
             raise
-        return decode(mended)
+        return decoder.decode(mended)
 
 
 def _parse_misfit(frame: bytes, text: bytes) -> ServerEvent:

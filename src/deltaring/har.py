@@ -16,7 +16,7 @@ from msgspec import Struct
 from pybase64 import b64decode
 
 from deltaring.errors import InvalidJSON, RecordingError, SchemaError
-from deltaring.frame import MAX_DEPTH, SHORT, check_depth
+from deltaring.frame import MAX_DEPTH, SHORT, check_depth, decode_mended, without_lone_surrogates
 from deltaring.lines import CHUNK, Source
 
 EXPANSION = 3
@@ -120,7 +120,8 @@ class HarReader:
         return True
 
     def _feed(self, stop: int) -> None:
-        piece = bytes(memoryview(self._text)[self._start : stop])
+        # Whole strings, in which ijson does not bear half a character; browsers save pages that do.
+        piece = without_lone_surrogates(bytes(memoryview(self._text)[self._start : stop]))
         self._start = stop
         if piece:  # nothing would be the end
             self._parse(piece)
@@ -220,13 +221,13 @@ class HarReader:
 def unpack(text: bytes) -> tuple[float | str | None, str, bytes] | None:
     """Return time, source and frame of a message; None for one that carries no frame.
 
-    text: the message's JSON. The time is as it stands there: Unix seconds, as a rule. Raises
-    InvalidJSON or SchemaError.
+    text: the message's JSON. The time is as it stands there: Unix seconds, as a rule. Of half a
+    character in it the frame has U+FFFD, as it had on the wire. Raises InvalidJSON or SchemaError.
     """
     if len(text) > SHORT:
         check_depth(text)
     try:
-        fields = _FIELDS.decode(text)
+        fields = decode_mended(_FIELDS, text)
     except msgspec.ValidationError as error:
         raise SchemaError(f"no WebSocket message: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

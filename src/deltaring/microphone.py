@@ -39,7 +39,7 @@ def read_client(frame: bytes | memoryview) -> ClientFrame:
     if audio is not None:
         return ClientFrame(APPEND, audio)
     try:
-        return decode_mended(_FRAME.decode, frame)
+        return decode_mended(_FRAME, frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ClientFrame()
 

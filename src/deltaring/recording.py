@@ -23,9 +23,16 @@ from msgspec import Raw, Struct
 from pybase64 import b64decode, b64encode
 
 from deltaring.errors import FrameError, InvalidJSON, RecordingError, SchemaError
-from deltaring.frame import MAX_FRAME, SHORT, Frame, check_depth, too_large, without_halves
+from deltaring.frame import (
+    MAX_FRAME,
+    SHORT,
+    Frame,
+    check_depth,
+    too_large,
+    without_lone_surrogates,
+)
 from deltaring.har import HarReader, Message, unpack
-from deltaring.lines import Line, LineReader, Source
+from deltaring.lines import CHUNK, Line, LineReader, Source
 from deltaring.pure import appended, spans_audio_delta
 from deltaring.run import ENVELOPE, ROW, Run
 
@@ -285,28 +292,32 @@ def _parse_text(text: bytes) -> Record:
     if len(text) > SHORT:
         check_depth(text)
     try:
-        return _record(text, text)
+        fields = _read_fields(text)
+        if fields.type is not _ABSENT:
+            return Record(None, "server", memoryview(text))
+        time = msgspec.json.decode(fields.time, type=float | str | None)
+        return Record(_unix_time(time), _source(fields.source), _frame(fields))
     except msgspec.ValidationError as error:
         raise SchemaError(f"neither a frame nor an envelope: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJSON(f"not valid JSON: {error}") from None
 
 
-def _record(line: bytes, text: bytes) -> Record:
-    """Read the record of a line from `text`: the line, or the line with its halves replaced."""
+def _read_fields(text: bytes) -> _Fields:
+    """Read the fields of a line, all of them as they stand there. Raises msgspec's errors."""
     try:
-        fields = _FIELDS.decode(text)
+        return _FIELDS.decode(text)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        whole = without_halves(line)
-        if text is not line or whole == line:
+        mended = bytearray(without_lone_surrogates(text))
+        if mended == text:
             raise
-        return _record(line, whole)
-    if fields.type is not _ABSENT:
-        return Record(None, "server", memoryview(line))
-    time = msgspec.json.decode(fields.time, type=float | str | None)
-    return Record(_unix_time(time), _source(fields.source), _frame(fields, line, text))
+        # What a decoder takes must not be lost on the way to it. Fields are views of what they are
+        # read from, so that they can get back what was mended.
+        fields = _FIELDS.decode(mended)
+        mended[:] = text
+        return fields
 
 
 def _unix_time(value: float | str | None) -> float | None:
@@ -329,26 +340,18 @@ def _source(raw: Raw) -> str:
     return value
 
 
-def _frame(fields: _Fields, line: bytes, text: bytes) -> memoryview:
+def _frame(fields: _Fields) -> memoryview:
     if fields.event is not _ABSENT:
         view = memoryview(fields.event)
-        if bytes(view[:1]) != b"{":
-            raise msgspec.ValidationError("`event` is no object")
-        if text is line:
+        if bytes(view[:1]) == b"{":
             return view
-        start = _address(view) - _address(text)
-        return memoryview(line)[start : start + len(view)]
+        raise msgspec.ValidationError("`event` is no object")
     if fields.raw is _ABSENT:
         raise msgspec.ValidationError("there is no `type`, no `event` and no `raw`")
     try:
         return memoryview(b64decode(msgspec.json.decode(fields.raw, type=str), None, True))
     except (Base64Error, ValueError) as error:
         raise msgspec.ValidationError(f"`raw` is not strict base64: {error}") from None
-
-
-def _address(part: bytes | memoryview) -> int:
-    """Return where a text, or a part of one, lies in memory: a Raw is a view of what was parsed."""
-    return np.frombuffer(part, np.uint8).ctypes.data
 
 
 class _Stream:
@@ -361,7 +364,7 @@ class _Stream:
         self._faults: tuple[type[Exception], ...] = (OSError, zlib.error)
         with ExitStack() as owned:
             if isinstance(source, (str, os.PathLike)):
-                source = owned.enter_context(Path(source).open("rb"))
+                source = owned.enter_context(Path(source).open("rb", buffering=0))
             elif isinstance(source, Opener):
                 source = owned.enter_context(source.open())
             self._source, self._kind = self._decompressed(source, owned)
@@ -369,10 +372,7 @@ class _Stream:
 
     def _decompressed(self, source: BinaryIO, owned: ExitStack) -> tuple[Source, str]:
         head = _head(source)
-        if source.seekable() and hasattr(source, "readinto1"):
-            source.seek(-len(head), os.SEEK_CUR)
-        else:
-            source = io.BufferedReader(_Pushback(head, source))
+        source = io.BufferedReader(_Pushback(head, source))
         if head.startswith(_GZIP):
             return owned.enter_context(gzip.GzipFile(fileobj=source)), "gzip"
         if _ZSTD.match(head):
@@ -384,23 +384,32 @@ class _Stream:
 
     def is_har(self) -> bool:
         """Whether the text is a HAR; for that it reads on until it can be told, and no further."""
-        piece = bytearray(_MAX_UNDECIDED)
         while _UNDECIDED.fullmatch(self._head) and len(self._head) < _MAX_UNDECIDED:
-            count = self._read(memoryview(piece))
-            if not count:
+            more = self._more()
+            if not more:
                 break
-            self._head += piece[:count]
-        return _HAR.match(self._head) is not None
+            self._head += more
+        return _HAR.match(self._head[:_MAX_UNDECIDED]) is not None
 
     def readinto1(self, buffer: memoryview) -> int:
         if not self._head:
-            return self._read(buffer)
+            if len(buffer) > io.DEFAULT_BUFFER_SIZE:
+                return self._read(buffer)
+            self._head = self._more()
         count = min(len(buffer), len(self._head))
         buffer[:count] = self._head[:count]
         self._head = self._head[count:]
         return count
 
+    def _more(self) -> bytes:
+        piece = bytearray(CHUNK)
+        return bytes(piece[: self._read(memoryview(piece))])
+
     def _read(self, buffer: memoryview) -> int:
+        """Read into a buffer that is longer than those of the standard library.
+
+        They fill their own for a shorter one; what they have left is lost if the next read fails.
+        """
         if self.broken:
             return 0
         try:

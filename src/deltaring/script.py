@@ -110,7 +110,7 @@ def read_client_event(frame: bytes) -> ClientEvent:
     if len(frame) > SHORT:
         check_depth(frame)
     try:
-        return decode_mended(_EVENTS.decode, frame)
+        return decode_mended(_EVENTS, frame)
     except msgspec.ValidationError as error:
         raise SchemaError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
