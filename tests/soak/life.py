@@ -26,6 +26,7 @@ DELTAS_PER_HOUR = 4 * 3_600
 
 _TURNS = 50  # of a connection, on the mean
 _LONGEST = int(4 * SECONDS)  # deltas
+_AT_ONCE = 4  # tracks that hold memory at a time: three of a reply, and a late one
 _TOKENS = {"total_tokens": 7, "input_tokens": 4, "output_tokens": 3}
 
 
@@ -50,6 +51,14 @@ class Life:
         self._kept = {"cut": 0, "late": 0, "underruns": 0}  # of playbacks that are over
         self._connect()
 
+    def warm_up(self) -> None:
+        """Touch all memory that the rings of this life will ever have: replies that fill it."""
+        reply = self._begin()
+        parts = [self.server.new_part(reply) for _ in range(_AT_ONCE)]
+        self._stream(parts * _LONGEST, len(parts) * _LONGEST, 1_000_000)
+        self._end(reply, "completed")
+        self._drain()
+
     def run(self, deltas: int) -> None:
         """Live on until so many deltas have come since the beginning."""
         while self.book.deltas < deltas:
@@ -70,15 +79,17 @@ class Life:
             self._receive(frame)
         self.connections += 1
         self._previous = None
-        self._drain()
-        self._fold_playback()
-        playback = Playback(self.decoder, self.server.tape.rate, prebuffer_ms=60)
-        self.speaker.change(playback, self.server.random.choice(BLOCKS))
+        if self.connections > 1:
+            self._drain()
+        if self.connections == 1 or self.speaker.playback.sample_rate != self.server.tape.rate:
+            self._change_device()
 
-    def _fold_playback(self) -> None:
+    def _change_device(self) -> None:
         if self.connections > 1:
             for name, count in self._counters(self.speaker.playback).items():
                 self._kept[name] += count
+        playback = Playback(self.decoder, self.server.tape.rate, prebuffer_ms=60)
+        self.speaker.change(playback, self.server.random.choice(BLOCKS))
 
     @staticmethod
     def _counters(playback: Playback) -> dict[str, int]:
@@ -104,15 +115,14 @@ class Life:
 
     def _drain(self) -> None:
         """Play all that is there, and a little silence."""
-        if self.connections > 1 or self.turns:
-            for _ in range(int(SECONDS) * 4):
-                if not self.book.unread:
-                    break
-                self._play(1.0)
-                self.speaker.settle()
-            self._expect(not self.book.unread, f"{self.book.unread} samples are never heard")
-            self._play(0.25)
+        for _ in range(int(SECONDS) * 6):
+            if not self.book.unread:
+                break
+            self._play(1.0)
             self.speaker.settle()
+        self._expect(not self.book.unread, f"{self.book.unread} samples are never heard")
+        self._play(0.25)
+        self.speaker.settle()
 
     # --- a turn -------------------------------------------------------------------------------
 
@@ -190,6 +200,7 @@ class Life:
 
     def _answer(self) -> None:
         """One reply; it may be cut while it streams, while it plays, or by a lost connection."""
+        self.speaker.settle()  # time that went by before does not count against what comes
         chance = self.server.random
         reply = self._begin()
         order = self._planned(reply)

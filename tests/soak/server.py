@@ -51,10 +51,11 @@ class Server:
     def connect(self) -> list[bytes]:
         """Become another server, with another format and dialect; return what it greets with.
 
-        Every third counts its ids from the start: they come again and mean others.
+        The first is not a telephone. Every third counts its ids from the start: they come again
+        and mean others.
         """
         chance = self.random
-        self.tape = MULAW if chance.random() < 0.15 else PCM16
+        self.tape = MULAW if chance.random() < 0.15 and self._events else PCM16
         self._layout = chance.choices(list(_HEADERS), [6, 2, 2, 1])[0]
         self._prefix = chance.choice(["", "output_"])
         self._style = chance.randrange(self.tape.width)
