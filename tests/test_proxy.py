@@ -266,6 +266,40 @@ def test_the_clients_close_reaches_the_upstream(bench: Bench, code: int, reason:
     assert bench.ended == [(code, reason)]
 
 
+def test_a_client_that_hangs_up_on_an_upstream_that_has_more_to_say(bench: Bench) -> None:
+    """The upstream's answer is behind all that: unread, it held the session for two minutes."""
+
+    async def flood(websocket: ServerConnection) -> None:
+        while True:
+            await websocket.send(bytes(1 << 20))
+
+    async def main() -> None:
+        async with bench.run(flood), bench.connect(max_queue=None) as websocket:
+            await websocket.recv()
+            await websocket.close(1000, "enough")
+            await until(lambda: bench.ended and bench.proxy.counts.received)
+
+    run(main)
+    assert bench.ended == [(1000, "enough")]
+
+
+def test_an_upstream_that_hangs_up_on_a_client_that_has_more_to_say(bench: Bench) -> None:
+    async def leave(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await websocket.close(1001, "enough")
+
+    async def main() -> Any:
+        async with bench.run(leave, serving={"max_queue": None}), bench.connect() as websocket:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await websocket.send(bytes(1 << 20))
+            await until(lambda: bench.ended and bench.proxy.counts.sent)
+            return await closed(websocket)
+
+    assert run(main) == (1001, "enough")
+    assert bench.ended == [(1001, "enough")]
+
+
 def test_a_lost_upstream_is_lost_to_the_client_after_all_that_it_sent(bench: Bench) -> None:
     async def crash(websocket: ServerConnection) -> None:
         for number in range(30):

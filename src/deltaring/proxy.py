@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -298,8 +298,16 @@ async def _pass_on(source: Connection, target: Connection, keep: Callable[[Frame
         keep(message)
         try:
             await target.send(message)
-        except ConnectionClosed:
-            return  # the other direction passes this on
+        except ConnectionClosed:  # the other direction passes this on
+            await _discard(source)
+            return
+
+
+async def _discard(source: Connection) -> None:
+    """Take what a side still has on its way, for nobody: its answer to the close is behind that."""
+    with suppress(ConnectionClosed):
+        while True:
+            await source.recv()
 
 
 async def _close_alike(target: Connection, closed: ConnectionClosed) -> None:
