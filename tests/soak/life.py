@@ -5,9 +5,10 @@ cost less than what they check, so that a thousand hours take minutes.
 
 It is what agents meet: turns of speech, replies of one to forty deltas of 250 ms and now and then of
 a minute, one that no ring can hold, several items in a response, one after the other or interleaved;
-function calls, interruptions while a reply streams and while the rest of it is played, deltas that
-come too late; errors, unknown events, frames that are no JSON; and every fifty turns a new
-connection, which may speak the other dialect, G.711, or begin in the middle of a reply.
+samples that are cut in two, networks that stall, function calls, interruptions while a reply streams
+and while the rest of it is played, deltas that come too late; errors, unknown events, frames that
+are no JSON; and now and then a new connection, which may speak the other dialect, G.711, or begin in
+the middle of a reply.
 """
 
 from collections.abc import Callable
@@ -204,12 +205,12 @@ class Life:
         chance = self.server.random
         reply = self._begin()
         order = self._planned(reply)
-        overruns = self._overruns and self._chance(1 / 400)
+        overruns = self._overruns and self.turns % 211 == 42
         end = chance.choices(["", "streaming", "playing", "lost"], [75, 14, 10, 1])[0]
         if overruns:  # all of it comes at once, and more than a ring holds
             order, end = [order[0]] * (_LONGEST + 40), ""
         stop = chance.randrange(1, len(order) + 1) if end in ("streaming", "lost") else len(order)
-        self._stream(order, stop, 1_000_000 if overruns else chance.randint(2, 8))
+        self._stream(order, stop, 1_000_000 if overruns else self._pace(order))
         if end == "lost":
             for part in order:
                 part.done = True
@@ -226,6 +227,10 @@ class Life:
         self._drain()
         if end or self._chance(1 / 40):
             self._late(order[: chance.randrange(3)])
+
+    def _pace(self, order: list[Part]) -> int:
+        """Deltas in 250 ms: as fast as they play, or faster; interleaved ones play one by one."""
+        return self.server.random.randint(1 if len(set(order)) == 1 else 2, 8)
 
     def _planned(self, reply: Reply) -> list[Part]:
         """Return the parts of a reply, each as often as it has deltas, in the order of these."""
@@ -253,6 +258,8 @@ class Life:
                 self._close(part, "".join(texts[part]))
             if number % pace == 0:
                 self._play(0.25)
+            if len(last) == 1 and self._chance(1 / 400):  # the network stalls
+                self._play(1.5)
 
     def _open(self, part: Part) -> None:
         server = self.server

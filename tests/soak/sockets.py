@@ -100,6 +100,7 @@ async def listen(url: str, deltas: int, look: Callable[[int], None]) -> Listener
                 if came % 100 == 0:
                     look(came)
                 if came >= deltas:
+                    connection.transport.abort()  # a close would wait behind what is on its way
                     break
     return listener
 
