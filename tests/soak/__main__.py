@@ -43,10 +43,13 @@ def life(hours: float, thread: bool = False) -> Outcome:
         hours_of_audio=f"{book.deltas / DELTAS_PER_HOUR:,.1f}",
         deltas=book.deltas,
         frames=agent.frames,
-        turns=f"{agent.turns:,}, {agent.replies:,} replies, {agent.interruptions:,} interruptions, {agent.connections:,} connections",
+        turns=f"{agent.turns:,}, {agent.replies:,} replies, {agent.interruptions:,} interruptions",
+        connections=agent.connections,
         callbacks=f"{agent.speaker.callbacks:,}, {agent.played['underruns']:,} underruns",
         samples_sent=book.sent,
-        samples_heard=f"{book.heard:,}, {book.cut:,} cut, {book.late:,} late, {book.dropped:,} refused: {book.heard + book.cut + book.late + book.dropped:,}",
+        samples_heard=f"{book.heard:,}",
+        samples_cut=f"{book.cut:,}, {book.late:,} late, {book.dropped:,} refused",
+        samples_lost=book.sent - book.heard - book.cut - book.late - book.dropped,
         callbacks_that_were_wrong=book.wrong,
         forgotten=agent.session.forgotten,
         time=f"{seconds:.1f} s, {hours * 3_600 / seconds:,.0f} times faster than real time",
@@ -114,40 +117,34 @@ def replies(count: float) -> Outcome:
 
 def sockets(hours: float) -> Outcome:
     """Serve, pass on, record and take hours of audio, flat out."""
-    from tests.soak.sockets import command, listen, record, recorded
+    from tests.soak.sockets import listen, passage, recorded
 
     outcome, start, deltas = Outcome(), time.perf_counter(), round(hours * DELTAS_PER_HOUR)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        record(folder / "served.jsonl", 60)
-        serving = command("serve", folder / "served.jsonl", "--port", 0, "--speed", 0, "--loop")
-        with serving as (url, server):
-            proxying = command("record", "--upstream", url, "--listen", "127.0.0.1:0", "-o", folder / "made.jsonl")
-            with proxying as (url, proxy):
-                processes = {"client": "self", "server": server.pid, "proxy": proxy.pid}
-                watches = {name: Watch(process) for name, process in processes.items()}
+    with TemporaryDirectory() as folder:
+        made = Path(folder, "made.jsonl")
+        with passage(Path(folder, "served.jsonl"), made) as (url, processes):
+            watches = {name: Watch(process) for name, process in processes.items()}
 
-                def look(came: int) -> None:
-                    for watch in watches.values():
-                        watch.look()
-                        if not watch.is_warm and came >= deltas // 10:
-                            watch.warm_up()
+            def look(came: int) -> None:
+                for watch in watches.values():
+                    watch.look()
+                    if not watch.is_warm and came >= deltas // 10:
+                        watch.warm_up()
 
-                listener = asyncio.run(listen(url, deltas, look))
-        made, problems = recorded(folder / "made.jsonl")
-        size = (folder / "made.jsonl").stat().st_size
+            listener = asyncio.run(listen(url, deltas, look))
+        kept, problems = recorded(made)
+        size = made.stat().st_size / MIB
     stats = listener.session.decoder.stats
-    seconds = time.perf_counter() - start
     outcome.tell(
         hours_of_audio=f"{stats.audio / DELTAS_PER_HOUR:,.2f}",
         frames=stats.frames,
         rounds_that_were_heard=f"{listener.rounds:,}, {listener.wrong} wrong",
-        audio_deltas=f"{stats.audio:,} received, {made:,} recorded ({size / MIB:,.0f} MiB)",
-        time=f"{seconds:.1f} s",
+        audio_deltas=f"{stats.audio:,} received, {kept:,} recorded ({size:,.0f} MiB)",
+        time=f"{time.perf_counter() - start:.1f} s",
     )
     outcome.expect("rounds that sound wrong", listener.wrong, 0)
     outcome.expect("problems of the recording", problems, 0)
-    outcome.expect("frames that were not recorded", max(0, stats.audio - made), 0)
+    outcome.expect("audio deltas that were not recorded", max(0, stats.audio - kept), 0)
     for name, watch in watches.items():
         outcome.expect_memory(f"{name}: memory", watch, GROWTH)
     return outcome

@@ -110,6 +110,9 @@ class Life:
         self.frames += 1
         return self.session.receive(frame, self.now)
 
+    def _tell(self, type: str, **fields: Any) -> None:
+        self._receive(self.server.event(type, **fields))
+
     def _play(self, seconds: float) -> None:
         self.now += seconds
         self.speaker.play(seconds)
@@ -140,18 +143,18 @@ class Life:
         self._answer()
 
     def _speak(self) -> None:
-        server, item_id = self.server, self.server.new_id("item")
-        self._receive(server.event("input_audio_buffer.speech_started", audio_start_ms=1, item_id=item_id))
+        server, item_id, previous = self.server, self.server.new_id("item"), self._previous
+        speech, content = {"item_id": item_id}, [{"type": "input_audio"}]
+        self._tell("input_audio_buffer.speech_started", audio_start_ms=1, **speech)
         self._play(server.random.choice([0.0, 0.5, 2.0]))
-        self._receive(server.event("input_audio_buffer.speech_stopped", audio_end_ms=2, item_id=item_id))
-        self._receive(server.event("input_audio_buffer.committed", previous_item_id=self._previous, item_id=item_id))
-        self._receive(server.item(item_id, self._previous, role="user", content=[{"type": "input_audio"}]))
-        transcribed = "conversation.item.input_audio_transcription."
+        self._tell("input_audio_buffer.speech_stopped", audio_end_ms=2, **speech)
+        self._tell("input_audio_buffer.committed", previous_item_id=previous, **speech)
+        self._receive(server.item(item_id, previous, role="user", content=content))
+        transcription, part = "conversation.item.input_audio_transcription", {"content_index": 0}
         words = server.words(5)
         for word in words:
-            self._receive(server.event(transcribed + "delta", item_id=item_id, content_index=0, delta=word))
-        text = "".join(words)
-        self._receive(server.event(transcribed + "completed", item_id=item_id, content_index=0, transcript=text))
+            self._tell(f"{transcription}.delta", delta=word, **speech, **part)
+        self._tell(f"{transcription}.completed", transcript="".join(words), **speech, **part)
         self._previous = item_id
 
     def _call(self) -> None:
@@ -160,10 +163,10 @@ class Life:
         call = {"type": "function_call", "name": "weather", "call_id": server.new_id("call")}
         self._receive(server.output_item("added", reply, item_id, status="in_progress", **call))
         arguments = "response.function_call_arguments."
-        about = {"response_id": reply.id, "item_id": item_id, "output_index": 0, "call_id": call["call_id"]}
+        about = {"response_id": reply.id, "item_id": item_id, "call_id": call["call_id"]}
         for piece in ('{"city"', ":", '"Köln"}'):
-            self._receive(server.event(arguments + "delta", **about, delta=piece))
-        self._receive(server.event(arguments + "done", **about, arguments='{"city":"Köln"}'))
+            self._tell(arguments + "delta", output_index=0, delta=piece, **about)
+        self._tell(arguments + "done", output_index=0, arguments='{"city":"Köln"}', **about)
         done = {**call, "arguments": '{"city":"Köln"}', "id": item_id}
         self._receive(server.output_item("done", reply, item_id, status="completed", **call))
         self._end(reply, "completed", output=[done])
@@ -197,7 +200,7 @@ class Life:
         self._billed += _TOKENS["total_tokens"]
         self._receive(self.server.response("done", reply, status=status, usage=_TOKENS, **fields))
         limits = [{"name": "tokens", "limit": 9_000, "remaining": 8_000, "reset_seconds": 0.5}]
-        self._receive(self.server.event("rate_limits.updated", rate_limits=limits))
+        self._tell("rate_limits.updated", rate_limits=limits)
 
     def _answer(self) -> None:
         """One reply; it may be cut while it streams, while it plays, or by a lost connection."""
@@ -296,7 +299,7 @@ class Life:
         self._expect(cut == lost, f"{lost} samples were to be cut, not {cut}")
         for truncation in truncations:
             told = {"item_id": truncation.item_id, "audio_end_ms": truncation.audio_end_ms}
-            self._receive(self.server.event("conversation.item.truncated", content_index=0, **told))
+            self._tell("conversation.item.truncated", content_index=0, **told)
         if streaming is not None:
             self._late([streaming] * self.server.random.randrange(3))
             self._end(streaming.reply, "cancelled", status_details={"reason": "turn_detected"})

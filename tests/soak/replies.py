@@ -49,8 +49,11 @@ class Replies:
             self._give(server.audio(part)[0])
             self._give(server.of_part("audio_transcript.delta", part, delta=word))
         if self._ends:
+            usage = {"total_tokens": 1}
             self._give(server.of_part("audio.done", part))
-            self._give(server.response("done", reply, status="completed", output=[item], usage={"total_tokens": 1}))
+            self._give(
+                server.response("done", reply, status="completed", output=[item], usage=usage)
+            )
         return part
 
     def _give(self, frame: bytes) -> None:

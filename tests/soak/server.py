@@ -12,7 +12,7 @@ import msgspec
 from tests.soak.book import Part, Reply
 from tests.soak.tape import MULAW, PCM16, PIECES, Tape
 
-WORDS = [" the", " quick", " Füchsin", " jumps", " über", " a", " lazy", " 犬", " 🦊", " and", " so"]
+WORDS = [" the", " quick", " Füchsin", " jumps", " über", " a", " lazy", " 犬", " 🦊", " and"]
 
 _HEADERS = {
     "openai": b'{"type":"%b","event_id":"event_%021d","response_id":"%b","item_id":"%b",'

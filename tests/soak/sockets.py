@@ -26,6 +26,8 @@ from tests.soak.book import Reply
 from tests.soak.memory import Watch, open_files
 from tests.soak.server import Server
 
+_PATIENCE = 60  # seconds, for what takes a hundredth of one
+
 _REPLY = 16
 """Deltas of a reply: four seconds."""
 
@@ -88,6 +90,16 @@ def command(*arguments: object) -> Iterator[tuple[str, "subprocess.Popen[str]"]]
             process.send_signal(signal.SIGINT)
 
 
+@contextmanager
+def passage(served: Path, made: Path) -> Iterator[tuple[str, dict[str, int | str]]]:
+    """Start a server and a recording proxy; the URL to connect to, and all processes by name."""
+    record(served, 60)
+    with command("serve", served, "--port", 0, "--speed", 0, "--loop") as (upstream, server):
+        to = ["--upstream", upstream, "--listen", "127.0.0.1:0", "-o", made]
+        with command("record", *to) as (url, proxy):
+            yield url, {"client": "self", "server": server.pid, "proxy": proxy.pid}
+
+
 async def listen(url: str, deltas: int, look: Callable[[int], None]) -> Listener:
     """Take so many audio deltas; `look(deltas)` is called after each hundred."""
     listener = Listener()
@@ -134,7 +146,7 @@ class Visits:
         await way(session)
 
     def _connection(self) -> connect:
-        return connect(self._url, max_size=MAX_FRAME, compression=None)
+        return connect(self._url, max_size=MAX_FRAME, compression=None, open_timeout=_PATIENCE)
 
     async def _take(self, events: AsyncIterator[live.Event], count: int) -> None:
         async for event in events:
@@ -206,17 +218,17 @@ async def visit(folder: Path, count: int, watch: Watch) -> tuple[Held, Held, Vis
             for path in proxy.recordings:
                 path.unlink(missing_ok=True)  # or the disk would fill
             if number == count // 10:
-                await _quiet(proxy, number + 1)
+                await _quiet(proxy)
                 warm = Held()
                 watch.warm_up()
             watch.look()
-        await _quiet(proxy, count)
+        await _quiet(proxy)
         return warm, Held(), visits, proxy
 
 
-async def _quiet(proxy: Proxy, connections: int) -> None:
-    """Wait until all connections so far are over on every side, for 30 s at most."""
-    async with asyncio.timeout(30):
+async def _quiet(proxy: Proxy) -> None:
+    """Wait until all connections are over on every side."""
+    async with asyncio.timeout(_PATIENCE):
         while proxy._upstreams or proxy._dialled or proxy._watchers:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)

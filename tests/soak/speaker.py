@@ -61,7 +61,7 @@ class SpeakerThread(Speaker):
         super().__init__(book)
         self._changed = threading.Condition()
         self._closed = False
-        self._failure: BaseException | None = None
+        self._stopped = False
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -76,9 +76,9 @@ class SpeakerThread(Speaker):
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: condition() or self._failure)
-        if self._failure:
-            raise self._failure
+            self._changed.wait_for(lambda: condition() or self._stopped)
+        if self._stopped:
+            raise RuntimeError("the audio thread has stopped; it has said why")
 
     def _run(self) -> None:
         try:
@@ -89,9 +89,9 @@ class SpeakerThread(Speaker):
                 with self._changed:
                     self._due -= len(self._out)
                     self._changed.notify_all()
-        except BaseException as failure:  # raised where it is waited for
+        finally:
             with self._changed:
-                self._failure = failure
+                self._stopped = True
                 self._changed.notify_all()
 
     def _next(self) -> bool:
