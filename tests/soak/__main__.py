@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deltaring.kernel import NAME
+from deltaring.pool import HISTORY
 from tests.soak.bad import tasted
 from tests.soak.life import DELTAS_PER_HOUR, Life
 from tests.soak.memory import MIB, Watch
@@ -63,6 +64,7 @@ def _tell_rings(outcome: Outcome, agent: Life) -> None:
     tracks = agent.decoder.tracks.values()
     rings = [track.ring.capacity * track.ring.dtype.itemsize for track in tracks]
     held = [size for size in rings if size]
+    outcome.expect("tracks", len(rings), HISTORY + 16)
     outcome.tell(tracks=f"{len(rings)}, {len(held)} with a ring, of {sum(held) / MIB:.1f} MiB")
 
 

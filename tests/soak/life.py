@@ -220,11 +220,13 @@ class Life:
             self._connect()
             return
         if end == "streaming":
-            self._interrupt(order[stop - 1])
+            self._interrupt()
+            self._late(order[stop : stop + chance.randrange(4)])
+            self._end(reply, "cancelled", status_details={"reason": "turn_detected"})
         elif end == "playing":
             self._end(reply, "completed")
             self._play(chance.uniform(0, len(order) / 4))
-            self._interrupt(None)
+            self._interrupt()
         else:
             self._end(reply, "completed")
         self._drain()
@@ -288,8 +290,8 @@ class Life:
         said = {"status": "completed", "content": [{"type": "audio", "transcript": text}]}
         self._receive(server.output_item("done", part.reply, part.item_id, **said))
 
-    def _interrupt(self, streaming: Part | None) -> None:
-        """The user begins to speak; of what is streaming, some more comes, and then its end."""
+    def _interrupt(self) -> None:
+        """The user begins to speak, and hears no more."""
         self.interruptions += 1
         before = self.speaker.playback.cut_samples
         truncations = self.speaker.playback.interrupt(self.server.random.choice([0.0, 0.05]))
@@ -300,12 +302,9 @@ class Life:
         for truncation in truncations:
             told = {"item_id": truncation.item_id, "audio_end_ms": truncation.audio_end_ms}
             self._tell("conversation.item.truncated", content_index=0, **told)
-        if streaming is not None:
-            self._late([streaming] * self.server.random.randrange(3))
-            self._end(streaming.reply, "cancelled", status_details={"reason": "turn_detected"})
 
     def _late(self, parts: list[Part]) -> None:
-        """Deltas of what is over already."""
+        """Deltas of what is over already, be it that its item has not begun yet."""
         for part in parts:
             self._audio(part)
         self._play(0.25)

@@ -5,6 +5,7 @@ header and a payload that was encoded before, and the rest is encoded by msgspec
 """
 
 import random
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ class Server:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self._events = 0
-        self._ids = 0
+        self._ids = Counter[str]()  # by prefix
         self.tape: Tape = PCM16
         self._layout = "openai"
         self._prefix = "output_"  # of audio and its transcript, in the GA dialect
@@ -60,7 +61,7 @@ class Server:
         self._prefix = chance.choice(["", "output_"])
         self._style = chance.randrange(self.tape.width)
         if chance.random() < 0.33:
-            self._ids = 0
+            self._ids.clear()
         name = "g711_ulaw" if self.tape is MULAW else "pcm16"
         stated: dict[str, Any] = {"output_audio_format": name}
         if self._prefix:
@@ -76,8 +77,8 @@ class Server:
         return self._events
 
     def new_id(self, prefix: str) -> str:
-        self._ids += 1
-        return f"{prefix}_{self._ids:021d}"
+        self._ids[prefix] += 1
+        return f"{prefix}_{self._ids[prefix]:021d}"
 
     # --- frames -------------------------------------------------------------------------------
 
