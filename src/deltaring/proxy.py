@@ -209,7 +209,7 @@ class Proxy:
         await client.wait_closed()
         upstream = self._dialled.pop(client, None)
         if upstream is not None:
-            await upstream.close()
+            await _hang_up(upstream)
 
     async def _bridge(self, client: ServerConnection) -> None:
         upstream = self._dialled.pop(client)
@@ -218,8 +218,8 @@ class Proxy:
         except (OSError, RecordingError) as error:
             self.failures += 1
             log.error("a connection was closed, it cannot be recorded: %s", error)
-            await upstream.close()
-            await client.close(CloseCode.INTERNAL_ERROR, "the session cannot be recorded")
+            await _hang_up(upstream)
+            await _hang_up(client, CloseCode.INTERNAL_ERROR, "the session cannot be recorded")
             return
         self.connections += 1
         self._upstreams.add(upstream)
@@ -308,6 +308,15 @@ async def _discard(source: Connection) -> None:
     with suppress(ConnectionClosed):
         while True:
             await source.recv()
+
+
+async def _hang_up(
+    side: Connection, code: CloseCode = CloseCode.NORMAL_CLOSURE, reason: str = ""
+) -> None:
+    """Close a side from which nobody reads."""
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_discard(side))
+        both.create_task(side.close(code, reason))
 
 
 async def _close_alike(target: Connection, closed: ConnectionClosed) -> None:
