@@ -3,6 +3,7 @@ import random
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -725,6 +726,19 @@ class Loudspeaker:
 def reply(number: int, count: int) -> bytes:
     samples = np.full(count, number, np.int16).tobytes()
     return audio_frame(samples, response_id=f"r{number}", item_id=f"i{number}")
+
+
+def test_tracks_that_are_gone_leave_no_ids_behind(player: Player) -> None:
+    """Ids may be as long as a frame; it remembers of 4,096 tracks that they were left."""
+    tracemalloc.start()
+    for number in range(150):
+        player.give(1, response=f"{number:0100000}")
+        player.end(response=f"{number:0100000}")
+        player.pull(RATE)
+    player.sent.clear()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 3_000_000  # 2^20 characters of the decoder's, and what was put out for 10 s
 
 
 @pytest.mark.usefixtures("quick_switches")

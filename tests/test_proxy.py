@@ -104,6 +104,11 @@ async def echo(websocket: ServerConnection) -> None:
         await websocket.send(message)
 
 
+async def flood(websocket: ServerConnection) -> None:
+    while True:
+        await websocket.send(bytes(1 << 20))
+
+
 async def closed(websocket: ClientConnection) -> tuple[int | None, str | None]:
     await websocket.wait_closed()
     return websocket.close_code, websocket.close_reason
@@ -264,6 +269,36 @@ def test_the_clients_close_reaches_the_upstream(bench: Bench, code: int, reason:
 
     run(main)
     assert bench.ended == [(code, reason)]
+
+
+def test_a_client_that_hangs_up_on_an_upstream_that_has_more_to_say(bench: Bench) -> None:
+    """The upstream's answer is behind all that: unread, it held the session for two minutes."""
+
+    async def main() -> None:
+        async with bench.run(flood), bench.connect(max_queue=None) as websocket:
+            await websocket.recv()
+            await websocket.close(1000, "enough")
+            await until(lambda: bench.ended and bench.proxy.counts.received)
+
+    run(main)
+    assert bench.ended == [(1000, "enough")]
+
+
+def test_an_upstream_that_hangs_up_on_a_client_that_has_more_to_say(bench: Bench) -> None:
+    async def leave(websocket: ServerConnection) -> None:
+        await websocket.recv()
+        await websocket.close(1001, "enough")
+
+    async def main() -> Any:
+        async with bench.run(leave, serving={"max_queue": None}), bench.connect() as websocket:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await websocket.send(bytes(1 << 20))
+            await until(lambda: bench.ended and bench.proxy.counts.sent)
+            return await closed(websocket)
+
+    assert run(main) == (1001, "enough")
+    assert bench.ended == [(1001, "enough")]
 
 
 def test_a_lost_upstream_is_lost_to_the_client_after_all_that_it_sent(bench: Bench) -> None:
@@ -589,9 +624,10 @@ def test_what_is_no_handshake_does_not_reach_the_upstream(bench: Bench) -> None:
     assert not bench.requests
 
 
-def test_a_failed_handshake_leaves_no_upstream_open(bench: Bench) -> None:
+@pytest.mark.parametrize("handler", [echo, flood])
+def test_a_failed_handshake_leaves_no_upstream_open(bench: Bench, handler: Handler) -> None:
     async def main() -> bytes:
-        async with bench.run(echo):
+        async with bench.run(handler):
             answer = await ask(bench.url, HANDSHAKE.replace(b"WebSocket-Key", b"No-Key"))
             await until(lambda: bench.ended)
             return answer
@@ -759,11 +795,12 @@ def test_connections_and_their_frames_are_counted(bench: Bench) -> None:
     )
 
 
+@pytest.mark.parametrize("handler", [echo, flood])
 def test_a_session_that_cannot_be_recorded_is_refused(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> Any:
-        async with bench.run(echo):
+        async with bench.run(handler):
             bench.folder.rename(bench.folder.with_name("moved"))
             async with bench.connect() as websocket:
                 end = await closed(websocket)

@@ -261,6 +261,20 @@ def test_a_response_that_was_forgotten_is_not_billed_again() -> None:
     assert told(*done, done[0], max_responses=1).usage["total_tokens"] == 30
 
 
+def test_what_was_billed_in_earlier_sessions_takes_no_memory() -> None:
+    state = told(session())
+    tracemalloc.start()
+    for number in range(2_000):
+        state.receive(response("response.done", f"r{number}", usage=USAGE))
+        if number % 200 == 0:
+            state.receive(session())
+    state.receive(session())
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert state.usage["total_tokens"] == 20_000
+    assert grown < 80_000
+
+
 def test_responses_without_ids_and_beginnings_are_billed_each() -> None:
     assert (
         told(*[frame("response.done", response={"usage": USAGE})] * 3).usage["total_tokens"] == 30

@@ -141,7 +141,7 @@ class Playback:
         self._queued: set[Track] = set()
         self._kept = 0  # length of the queue when it was last tidied up
         self._left: dict[Track, _Voice] = {}  # as long as they have memory
-        self._gone: dict[Track, None] = {}  # those that were left, and have none
+        self._gone: dict[int, None] = {}  # the serials of those that were left, and have none
         self._last: _Voice | None = None  # that was put out
         self._cut: dict[int, None] = {}  # the responses that were
         self._log: deque[_Stretch] = deque()  # what was put out
@@ -256,12 +256,15 @@ class Playback:
             if track in self._queued or track.drained:  # what comes for it then is told again
                 continue
             voice = _Voice(track, self._refusal(track))
-            if track in self._left or track in self._gone or _reply(track) in self._cut:
+            if self._is_left(track) or _reply(track) in self._cut:
                 self._left.setdefault(track, voice)
             else:
                 self._enqueue(voice)
         if len(self._queue) > 2 * self._kept + 64:
             self._tidy()
+
+    def _is_left(self, track: Track) -> bool:
+        return track in self._left or track.serial in self._gone
 
     def _enqueue(self, voice: _Voice) -> None:
         self._queue.append(voice)
@@ -294,7 +297,7 @@ class Playback:
             ring, has_id = track.ring, bool(track.key[0])
             if not ring.capacity:  # the decoder took its memory back; should it get more, it tells
                 del self._left[track]
-                self._gone[track] = None
+                self._gone[track.serial] = None
             elif not ring.readable:
                 voice.quiet += count
             elif voice.quiet < GAP * self.sample_rate or has_id or voice.refusal:

@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -209,7 +209,7 @@ class Proxy:
         await client.wait_closed()
         upstream = self._dialled.pop(client, None)
         if upstream is not None:
-            await upstream.close()
+            await _hang_up(upstream)
 
     async def _bridge(self, client: ServerConnection) -> None:
         upstream = self._dialled.pop(client)
@@ -218,8 +218,8 @@ class Proxy:
         except (OSError, RecordingError) as error:
             self.failures += 1
             log.error("a connection was closed, it cannot be recorded: %s", error)
-            await upstream.close()
-            await client.close(CloseCode.INTERNAL_ERROR, "the session cannot be recorded")
+            await _hang_up(upstream)
+            await _hang_up(client, CloseCode.INTERNAL_ERROR, "the session cannot be recorded")
             return
         self.connections += 1
         self._upstreams.add(upstream)
@@ -298,8 +298,25 @@ async def _pass_on(source: Connection, target: Connection, keep: Callable[[Frame
         keep(message)
         try:
             await target.send(message)
-        except ConnectionClosed:
-            return  # the other direction passes this on
+        except ConnectionClosed:  # the other direction passes this on
+            await _discard(source)
+            return
+
+
+async def _discard(source: Connection) -> None:
+    """Take what a side still has on its way, for nobody: its answer to the close is behind that."""
+    with suppress(ConnectionClosed):
+        while True:
+            await source.recv()
+
+
+async def _hang_up(
+    side: Connection, code: CloseCode = CloseCode.NORMAL_CLOSURE, reason: str = ""
+) -> None:
+    """Close a side from which nobody reads."""
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_discard(side))
+        both.create_task(side.close(code, reason))
 
 
 async def _close_alike(target: Connection, closed: ConnectionClosed) -> None:

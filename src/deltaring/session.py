@@ -122,7 +122,7 @@ class Session:
         self._heard: Track | None = None  # whose first audio is noted
         self._newest = Response()  # where the server gives responses no ids
         self._gone = Counter[str]()
-        self._billed: dict[int, None] = {}  # hashes of what usage was counted for
+        self._billed: dict[int, None] = {}  # hashes of what this epoch's usage was counted for
         self.epoch = 0
         """How many sessions there were: a session.created begins one."""
         self.config: SessionInfo | dict[str, Any] | None = None
@@ -215,6 +215,7 @@ class Session:
         self.epoch += 1
         self.conversation.clear()
         self._responses.clear()
+        self._billed.clear()
         self._newest = Response()
         self.latencies.close()
         self.input_format = self.output_format = None
@@ -322,7 +323,7 @@ class Session:
 
     def _is_new_bill(self, *what: object) -> bool:
         """Whether usage of that was not counted yet: events may come twice."""
-        key = hash((self.epoch, *what))
+        key = hash(what)
         if key in self._billed:
             return False
         self._billed[key] = None
