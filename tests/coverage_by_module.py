@@ -29,6 +29,7 @@ TESTED_IN = {
     "audiofiles": "speech",
     "cli_listen": "cli_serve",
     "errors": "frame",
+    "pure": "pure kernel run",
 }
 """The modules whose tests are in a file of another name."""
 
@@ -95,8 +96,8 @@ def forms(module: str) -> list[str]:
 
 def run_tests(module: str, kernel: str, config: Path) -> str:
     """Return what pytest says, if it fails."""
-    tests = f"tests/test_{TESTED_IN.get(module, module)}.py"
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", tests]
+    tests = [f"tests/test_{name}.py" for name in TESTED_IN.get(module, module).split()]
+    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *tests]
     ran = _coverage("run", config, *pytest, DELTARING_KERNEL=kernel)
     return "" if ran.returncode == 0 else ran.stdout
 
