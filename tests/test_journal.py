@@ -186,6 +186,17 @@ def test_a_file_system_without_locks_has_a_journal_all_the_same(
     assert lines(tmp_path) == ["a"]
 
 
+def test_without_locks_as_on_windows_a_journal_works(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from pathlib import Path\n"
+        "from deltaring.journal import Failed, Journal\n"
+        "with Journal(Path(sys.argv[1])) as one, Journal(Path(sys.argv[1])):\n"
+        "    one.add(Failed(recording='a', reason='damaged'))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert lines(tmp_path) == ["a"]
+
+
 HOLD = """
 import sys
 from pathlib import Path

@@ -141,6 +141,14 @@ def test_a_proven_header_is_remembered_until_something_changes(feed: Any, pool: 
     assert pool.route is None
 
 
+def test_a_ring_that_was_emptied_begins_anew_in_its_memory(feed: Any) -> None:
+    for number in range(3):
+        event = feed.feed(audio_frame(pcm(300, number)))
+        assert event is not None
+        assert event.track.ring._buffer[:300] == pcm(300, number)
+        event.track.ring.clear()
+
+
 def test_data_is_stored_before_it_is_published(pool: TrackPool) -> None:
     feed = FORMS["pure"](pool)  # the compiled one runs no Python between the two
     event = feed.feed(audio_frame(pcm(300)))
