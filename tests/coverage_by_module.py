@@ -27,6 +27,7 @@ TESTED_IN = {
     "__init__": "imports",
     "__main__": "cli",
     "audiofiles": "speech",
+    "cli": "cli cli_latency",
     "cli_listen": "cli_serve",
     "errors": "frame",
     "pure": "pure kernel run",
