@@ -1,4 +1,4 @@
-"""Every Python that is supported, with the newest dependencies, and the oldest with the oldest ones.
+"""The tests on every Python that is supported, and with the oldest dependencies that are allowed.
 
     nox                                     # all of it: README's second command, four times
     nox -s oldest -- tests/test_ring.py     # what stands behind -- goes to pytest

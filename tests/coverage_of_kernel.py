@@ -50,7 +50,9 @@ def build(package: Path) -> None:
         subprocess.run([*gcc, "-c", source, "-o", f"{source.stem}.o"], cwd=package, check=True)
     objects = [f"{source.stem}.o" for source in sources]
     kernel = f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
-    subprocess.run(["gcc", "-shared", "--coverage", *objects, "-o", kernel], cwd=package, check=True)
+    subprocess.run(
+        ["gcc", "-shared", "--coverage", *objects, "-o", kernel], cwd=package, check=True
+    )
 
 
 def run_tests(folder: Path) -> None:

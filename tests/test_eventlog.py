@@ -42,7 +42,9 @@ def raw(event: bytes, source: str = "server") -> bytes:
 
 def test_without_pyarrow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ReplayError, match=r"tables need pyarrow: pip install 'deltaring\[tables\]'"):
+    with pytest.raises(
+        ReplayError, match=r"tables need pyarrow: pip install 'deltaring\[tables\]'"
+    ):
         event_schema()
 
 

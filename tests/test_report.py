@@ -169,7 +169,10 @@ def test_rows_are_bounded_and_what_is_counted_is_not(monkeypatch: pytest.MonkeyP
     report = reported(
         *(session(id=f"s{number}", model=f"m{number}") for number in range(3)),
         *(frame("error", error={"code": str(number)}) for number in range(3)),
-        *(response("response.done", f"r{number}", usage={"total_tokens": 1}) for number in range(3)),
+        *(
+            response("response.done", f"r{number}", usage={"total_tokens": 1})
+            for number in range(3)
+        ),
         *(frame("conversation.created", conversation={"id": str(number)}) for number in range(3)),
     )
     assert [error.code for error in report.server_errors] == ["0", "1"]

@@ -144,7 +144,9 @@ def test_a_retrieved_item_keeps_no_audio() -> None:
 
 
 def test_an_item_without_an_id_is_none_and_one_too_long_is_forgotten() -> None:
-    state = told(message("conversation.item.done", ""), message("conversation.item.done", "i" * 5_000))
+    state = told(
+        message("conversation.item.done", ""), message("conversation.item.done", "i" * 5_000)
+    )
     assert state.items == []
     assert state.forgotten == {"items": 1}
 

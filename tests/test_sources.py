@@ -193,9 +193,7 @@ def test_what_is_found_twice_is_kept_once_under_the_name_that_sorts_first(
     )  # `*` matches what is visible and finished
 
 
-def test_a_failure_costs_no_other_argument(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_costs_no_other_argument(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)  # where nothing begins with "no"
     names, failures = expand(["no*", str(folder / "a.jsonl"), "none*"])
     assert names == [str(folder / "a.jsonl")]
