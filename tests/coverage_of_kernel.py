@@ -21,7 +21,7 @@ import deltaring
 
 ROOT = Path(__file__).parent.parent
 TESTS = ["kernel", "native", "ring", "run", "decoder"]
-SLOW = "not mutants and not lives and not past_the_ends"
+SLOW = "not mutants and not lives"
 """Counts of hundreds of thousands reach nothing new, and take minutes without optimisation."""
 
 

@@ -149,6 +149,19 @@ def test_verify_does_anew_what_cannot_be_read(tmp_path: Path) -> None:
     assert failures(tmp_path / "out") == {"000.jsonl": "No such file or directory"}
 
 
+def test_verify_does_anew_what_may_not_be_opened_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: job.HashedFile) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    names = write_sessions(tmp_path / "in", 1)
+    run(names, tmp_path / "out", NO_AUDIO)
+    monkeypatch.setattr(job.HashedFile, "open", refuse)
+    assert run(names, tmp_path / "out", NO_AUDIO, verify=True).failed == 1
+    assert failures(tmp_path / "out") == {"000.jsonl": "Permission denied"}
+
+
 def test_a_recording_that_is_gone_is_no_longer_done(tmp_path: Path) -> None:
     names = write_sessions(tmp_path / "in", 1)
     run(names, tmp_path / "out", NO_AUDIO)
