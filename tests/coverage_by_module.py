@@ -31,6 +31,7 @@ TESTED_IN = {
     "audiofiles": "speech",
     "cli": "cli cli_latency",
     "cli_listen": "cli_serve cli_record",
+    "decoder": "decoder frame pool run",
     "errors": "frame",
     "pure": "pure kernel run",
     "recording": "recording har",

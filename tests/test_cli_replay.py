@@ -250,7 +250,10 @@ def test_a_journal_that_is_none_is_named(example: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_a_long_job_tells_how_far_it_is(
-    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    example: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(cli_replay, "_LOGGED", 0)
     result = CliRunner().invoke(app, ["replay", str(example), "-o", str(tmp_path / "out")])
