@@ -115,6 +115,12 @@ def test_what_is_not_known_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cells(text, "1 unknown") == "1 unknown - - - 0.10 - - - -".split()
 
 
+def test_what_no_response_has_is_a_dash_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [response("response.created", name) for name in ("r", "s")]
+    text = shown(measure(Recording(io.BytesIO(b"\n".join(lines)))), monkeypatch)
+    assert cells(text, "response.created to audio")[-4:] == ["0", "-", "-", "-"]
+
+
 def test_stalls_are_printed_with_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     audio = audio_frame(pcm(4_800)).decode()  # 100 ms
     lines = [f'{{"time":{at},"event":{audio}}}' for at in (10, 10.25, 10.5, 10.55)]
