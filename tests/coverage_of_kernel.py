@@ -74,7 +74,9 @@ def row(source: Path, package: Path) -> str:
     ]
     branches = [branch["count"] for line in lines for branch in line["branches"]]
     counts = [line["count"] for line in lines] + branches
-    percent = 100 * sum(map(bool, counts)) / max(len(counts), 1)
+    if not counts:
+        return f"{source.name:16} {0:6} {0:9} {'-':>8}  for other processors"
+    percent = 100 * sum(map(bool, counts)) / len(counts)
     return f"{source.name:16} {len(lines):6} {len(branches):9} {percent:8.1f}  {missing(lines)}"
 
 

@@ -14,7 +14,10 @@ from tests.wire import audio_frame, frame, pcm, response
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
 
+from typer.testing import CliRunner
+
 from deltaring import console
+from deltaring.cli import app
 from deltaring.cli_latency import print_metrics
 from tests.command import run
 
@@ -104,6 +107,23 @@ def test_a_plot_is_drawn_over_all_recordings(example: Path, tmp_path: Path) -> N
     result = run("info", "--latency", example, copy, "--plot", tmp_path / "plot.svg")
     assert (result.returncode, result.stderr) == (0, "")
     assert "responses: 6; recordings: 2" in (tmp_path / "plot.svg").read_text()
+
+
+def test_a_plot_that_cannot_be_written_is_named_and_the_rest_printed(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the bench extra")
+
+    def full(sessions: object, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deltaring.distribution.plot", full)
+    plot = str(tmp_path / "plot.svg")
+    result = CliRunner().invoke(app, ["info", "--latency", str(example), "--json", "--plot", plot])
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert document["failures"] == [{"recording": plot, "reason": "No space left on device"}]
+    assert len(document["recordings"]) == 1
 
 
 # --- the tables -----------------------------------------------------------------------------------

@@ -338,7 +338,9 @@ def test_a_server_without_ids_begins_anew_with_each_reply() -> None:
 
 
 def test_what_is_absent_is_told_as_it_is() -> None:
-    assert why_wrong(Contender("away", ("parse",), None, "no module"), "parse", [], 9) == "no module"
+    assert (
+        why_wrong(Contender("away", ("parse",), None, "no module"), "parse", [], 9) == "no module"
+    )
 
 
 @pytest.mark.parametrize("stated", [None, 5])
