@@ -1,5 +1,6 @@
 """The command as a user runs it: a process, its output, its exit code."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,3 +19,9 @@ def run(
     return subprocess.CompletedProcess(
         result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
     )
+
+
+def environment_with(folder: Path) -> dict[str, str]:
+    """The environment of a script that imports from a folder, too."""
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

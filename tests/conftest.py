@@ -1,13 +1,23 @@
 """What several test modules share."""
 
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.wire import audio_frame, frame, pcm
 
 ROOT = Path(__file__).parent.parent
 FRAMES = ROOT.parent / "shared" / "frames"
+
+# A shell has what it runs in the background ignore Ctrl-C, and that is inherited: by the commands
+# that tests start and interrupt, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no failure: timings are never asserted.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

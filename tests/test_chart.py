@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deltaring.bench import Report, Row
@@ -51,6 +52,11 @@ def test_markdown_has_every_row(report: Report) -> None:
     assert "| away | absent | No module named 'away' |" in text
 
 
+def test_a_task_without_rows_has_no_table(report: Report) -> None:
+    only = msgspec.structs.replace(report, rows=[row for row in ROWS if row.task == "parse"])
+    assert markdown(only).count("**") == 2 < markdown(report).count("**")
+
+
 def test_every_line_of_a_markdown_table_has_as_many_cells(report: Report) -> None:
     cells: set[int] = set()
     for line in markdown(report).replace("\\|", "").splitlines():
@@ -84,6 +90,23 @@ def test_a_plot_is_drawn(report: Report, tmp_path: Path, suffix: str) -> None:
 def test_another_kind_of_plot_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"plot.pdf: a plot is an .svg or a .png file"):
         check_plot(tmp_path / "plot.pdf")
+
+
+def test_a_plot_that_could_not_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "folder.svg").mkdir()
+    for path in (tmp_path / "folder.svg", tmp_path / "missing" / "plot.svg"):
+        with pytest.raises(BenchError, match=f"{path}: cannot be written"):
+            check_plot(path)
+
+
+def test_nothing_that_was_measured_is_nothing_to_draw(report: Report, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the bench extra")
+    absent = msgspec.structs.replace(report, rows=[row for row in ROWS if row.status != "ok"])
+    with pytest.raises(BenchError, match="nothing was measured that could be drawn"):
+        plot(absent, tmp_path / "plot.svg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_matplotlib_a_plot_says_what_to_install(

@@ -12,7 +12,7 @@ import pytest
 import deltaring
 from deltaring import kernel
 from tests.command import run
-from tests.wire import frame
+from tests.wire import frame, session
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
 
@@ -120,6 +120,47 @@ def test_help_names_the_exit_codes_or_the_arguments(command: str) -> None:
     result = run(command, "--help")
     assert result.returncode == 0
     assert "standard input" in " ".join(result.stdout.split())
+
+
+def test_of_many_problems_the_first_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(b"nonsense\n" * 25)
+    result = run("info", path)
+    assert result.returncode == 3
+    assert result.stderr.count("bad ") == 10
+    assert result.stderr.endswith(f"{path}: and 15 more\n")
+
+
+@pytest.mark.parametrize(
+    ("stated", "shown"),
+    [
+        ({"output_audio_format": "g711_ulaw"}, "g711_ulaw"),
+        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, "audio/pcmu"),
+        (
+            {"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16_000}}}},
+            "audio/pcm at 16000 Hz",
+        ),
+        ({}, "not stated: pcm16 at 24000 Hz"),
+    ],
+)
+def test_the_output_format_is_shown_in_words(
+    stated: dict[str, object], shown: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(session(**stated))
+    (line,) = (it for it in run("info", path).stdout.splitlines() if "output format" in it)
+    assert line.split(maxsplit=2)[2].strip() == shown
+
+
+def test_a_missing_module_of_its_own_is_no_missing_extra() -> None:
+    code = (
+        "import sys; sys.modules['deltaring.chart'] = None\n"
+        "from deltaring.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in result.stderr
+    assert "pip install" not in result.stderr
 
 
 def test_without_its_extra_the_command_says_what_to_install() -> None:

@@ -1,7 +1,6 @@
 """`deltaring bench` as a user runs it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.command import environment_with
 from tests.test_contenders import MODULES, TEN_LINES
-from tests.wire import audio_frame, pcm
+from tests.wire import audio_frame, frame, pcm
 
 typer = pytest.importorskip("typer", reason="the command line needs the cli extra")
 
@@ -75,7 +75,7 @@ def test_a_quick_run_measures_at_least_twelve_and_catches_what_is_wrong(
     plot = tmp_path / "times.png"
     command = [sys.executable, "-m", "deltaring", "bench", "--quick", "--json", "--plot", plot,
                "--contender", mine, "--contender", tmp_path / "wrong.py"]  # fmt: skip
-    place = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    place = environment_with(tmp_path)
     result = subprocess.run(command, capture_output=True, check=True, env=place, timeout=120)
     rows: list[dict[str, Any]] = json.loads(result.stdout)["rows"]
     for task in ("parse", "audio", "session"):
@@ -124,6 +124,28 @@ def test_recordings_are_measured(example: Path) -> None:
     assert result.exit_code == 0
     assert document["workload"]["name"] == str(example)
     assert round(document["workload"]["audio_seconds"], 1) == 5.4
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_task_that_recordings_have_nothing_for_has_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_bytes(frame("response.text.delta", delta="x", event_id="e") + b"\n")
+    result = run(path)
+    assert result.exit_code == 0
+    assert "audio: " not in result.output
+    assert "parse: " in result.output
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_recording_too_long_for_a_quick_run_is_cut_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deltaring.cli_bench._QUICK_BYTES", 1_000)
+    path = tmp_path / "long.jsonl"
+    path.write_bytes((audio_frame(pcm(300)) + b"\n") * 9)
+    result = run(path, "--quick", "--json")
+    assert result.exit_code == 0
+    assert "long.jsonl:2: the frames from here on are not used" in result.stderr
 
 
 @pytest.mark.usefixtures("soon")

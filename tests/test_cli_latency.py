@@ -14,7 +14,10 @@ from tests.wire import audio_frame, frame, pcm, response
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
 
+from typer.testing import CliRunner
+
 from deltaring import console
+from deltaring.cli import app
 from deltaring.cli_latency import print_metrics
 from tests.command import run
 
@@ -106,6 +109,23 @@ def test_a_plot_is_drawn_over_all_recordings(example: Path, tmp_path: Path) -> N
     assert "responses: 6; recordings: 2" in (tmp_path / "plot.svg").read_text()
 
 
+def test_a_plot_that_cannot_be_written_is_named_and_the_rest_printed(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the bench extra")
+
+    def full(sessions: object, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deltaring.distribution.plot", full)
+    plot = str(tmp_path / "plot.svg")
+    result = CliRunner().invoke(app, ["info", "--latency", str(example), "--json", "--plot", plot])
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert document["failures"] == [{"recording": plot, "reason": "No space left on device"}]
+    assert len(document["recordings"]) == 1
+
+
 # --- the tables -----------------------------------------------------------------------------------
 
 
@@ -113,6 +133,12 @@ def test_what_is_not_known_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [response("response.created", "r"), audio_frame(pcm(4_800), response_id="r")]
     text = shown(measure(Recording(io.BytesIO(b"\n".join(lines)))), monkeypatch)
     assert cells(text, "1 unknown") == "1 unknown - - - 0.10 - - - -".split()
+
+
+def test_what_no_response_has_is_a_dash_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [response("response.created", name) for name in ("r", "s")]
+    text = shown(measure(Recording(io.BytesIO(b"\n".join(lines)))), monkeypatch)
+    assert cells(text, "response.created to audio")[-4:] == ["0", "-", "-", "-"]
 
 
 def test_stalls_are_printed_with_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,14 @@ from tests.wire import frame
 
 pytest.importorskip("typer", reason="the command line needs the cli extra")
 
+import typer
+from typer.testing import CliRunner
+
+from deltaring import cli_replay
+from deltaring.cli import app
+from deltaring.errors import ReplayError
+from deltaring.journal import Done, Output
+
 
 def test_replay_of_clean_recordings_exits_with_0(example: Path, tmp_path: Path) -> None:
     result = run("replay", example, "-o", tmp_path / "out")
@@ -239,6 +247,41 @@ def test_a_journal_that_is_none_is_named(example: Path, tmp_path: Path) -> None:
     result = run("replay", example, "-o", tmp_path)
     assert result.returncode == 3
     assert "deltaring-job.jsonl:1: no line of a job" in result.stderr
+
+
+def test_without_a_terminal_a_long_job_tells_how_far_it_is(
+    example: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli_replay, "_LOGGED", 0)
+    result = CliRunner().invoke(app, ["replay", str(example), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    assert "1 of 1" in result.stderr + capsys.readouterr().err
+
+
+def test_without_pyarrow_a_job_writes_no_tables_unless_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise ReplayError("tables need pyarrow")
+
+    monkeypatch.setattr(cli_replay, "check_tables", refuse)
+    assert cli_replay._checked(Output(), None) is False
+    with pytest.raises(typer.BadParameter, match="pyarrow"):
+        cli_replay._checked(Output(), True)
+
+
+def test_a_report_that_was_damaged_since_has_no_problems_to_show(tmp_path: Path) -> None:
+    row = Done(
+        recording="a", folder="f", size=1, mtime_ns=1, xxh3="", version="", output=Output(),
+        frames=1, problems=1, partial=False, seconds=0.0, user_seconds=0.0,
+    )  # fmt: skip
+    assert cli_replay._problems(tmp_path, row) == []
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "session.json").write_bytes(b'{"errors":5}')
+    assert cli_replay._problems(tmp_path, row) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the signal is POSIX's")

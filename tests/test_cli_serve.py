@@ -121,13 +121,23 @@ def test_a_speed_that_is_none_is_wrong_usage(example: Path) -> None:
     assert run(example, "--speed", "-1").exit_code == 2
 
 
-def test_without_its_extra_it_says_what_to_install(example: Path) -> None:
+def without(module: str, recording: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the command where a module is missing."""
     code = (
-        "import sys; sys.modules['websockets'] = None; sys.argv[1:] = ['serve', sys.argv[1]]\n"
+        f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = ['serve', sys.argv[1]]\n"
         "from deltaring.__main__ import main; main()"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, example], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, str(recording)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_without_its_extra_it_says_what_to_install(example: Path) -> None:
+    result = without("websockets", example)
     assert result.returncode == 2
     assert "pip install 'deltaring[serve]'" in result.stderr
+
+
+def test_what_else_is_missing_is_no_missing_extra(example: Path) -> None:
+    result = without("deltaring.script", example)
+    assert "ModuleNotFoundError" in result.stderr
+    assert "pip install" not in result.stderr

@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deltaring.contenders import TASKS, Contender, contenders, from_file
 from deltaring.errors import BenchError
 from deltaring.verdict import why_wrong
 from deltaring.workload import SETS, built_in
+from tests.wire import frame
 
 TEN_LINES = """
 import base64, json
@@ -51,6 +53,15 @@ def test_every_parser_is_there_with_both_codecs_or_listed_as_absent() -> None:
     names = {it.name for it in contenders()}
     for parser in ["msgspec typed", "msgspec untyped", "orjson", "json", *OPTIONAL]:
         assert {parser, f"{parser} + base64", f"{parser} + pybase64"} <= names
+
+
+def test_the_typed_parser_takes_unknown_types_and_refuses_what_does_not_fit() -> None:
+    (typed,) = (it for it in contenders() if it.name == "msgspec typed")
+    assert typed.make is not None
+    contender = typed.make(bytearray(9))
+    assert contender.parse(frame("a.b", x=1)).x == 1
+    with pytest.raises(msgspec.ValidationError, match="missing required field `error`"):
+        contender.parse(frame("error"))
 
 
 def test_without_the_extra_all_of_it_is_absent_and_says_why(

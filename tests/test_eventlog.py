@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import deltaring
 from deltaring import ROW, AudioDelta, Decoder, eventlog
+from deltaring.errors import ReplayError
 from deltaring.eventlog import EventLog, event_schema
 from deltaring.microphone import read_client
 from deltaring.recording import Recording
@@ -36,6 +38,14 @@ def at(time: object, event: bytes, source: str = "server") -> bytes:
 
 def raw(event: bytes, source: str = "server") -> bytes:
     return b'{"time":1.5,"source":"%s","raw":"%s"}' % (source.encode(), base64.b64encode(event))
+
+
+def test_without_pyarrow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(
+        ReplayError, match=r"tables need pyarrow: pip install 'deltaring\[tables\]'"
+    ):
+        event_schema()
 
 
 def lines(*frames: bytes) -> bytes:

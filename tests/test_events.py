@@ -191,6 +191,16 @@ def test_a_nested_part_may_be_null_all_over() -> None:
     assert isinstance(event.response, deltaring.ResponseInfo)
 
 
+def test_a_field_is_read_from_a_typed_part_and_from_one_that_did_not_fit() -> None:
+    for part in (events.RealtimeError(code="c"), {"code": "c"}):
+        assert events.field_of(part, "code") == events.text_of(part, "code") == "c"
+        assert events.field_of(part, "other") is None
+        assert events.text_of(part, "other") == ""
+    assert events.field_of({"code": 5}, "code") == 5
+    assert events.text_of({"code": 5}, "code") == ""
+    assert events.field_of(None, "code") is None
+
+
 def test_every_real_frame_decodes_to_its_class(real_recordings: list) -> None:
     unknown = set()
     for path in real_recordings:

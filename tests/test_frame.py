@@ -298,6 +298,28 @@ def test_half_a_character_is_replaced(sent: bytes, got: str) -> None:
     assert event.delta == got
 
 
+@pytest.mark.parametrize(
+    ("raw", "error", "text"),
+    [
+        (rb'"delta":"\ud83d","item_id":5}', deltaring.SchemaError, "`str`, got `int`"),
+        (rb'"delta":"\ud83d"', deltaring.InvalidJSON, "truncated"),
+        (rb'"delta":"\ud83d",}', deltaring.InvalidJSON, "trailing comma"),
+    ],
+)
+def test_half_a_character_hides_no_other_fault(
+    raw: bytes, error: type[deltaring.FrameError], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        deltaring.decode(b'{"type":"response.text.delta",' + raw)
+
+
+@pytest.mark.parametrize("value", [b'"\xff"', b'[1e999,"\xff"]', b'{"\xff":1}'])
+def test_a_nested_part_that_is_no_utf_8_is_a_schema_error(value: bytes) -> None:
+    raw = b'{"type":"response.done","response":{"id":"r","output":%s}}' % value
+    with pytest.raises(deltaring.SchemaError, match="response.done: .* at `[$].response`"):
+        deltaring.decode(raw)
+
+
 def test_an_unknown_event_with_half_a_character_keeps_the_frame_as_it_is() -> None:
     raw = rb'{"type":"a.b","event_id":"\ud83d"}'
     assert deltaring.decode(raw) == deltaring.UnknownEvent("a.b", "\ufffd", raw)

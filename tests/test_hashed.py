@@ -47,6 +47,17 @@ def test_a_compressed_recording_is_hashed_as_it_is_stored(tmp_path: Path) -> Non
     assert source.xxh3 == hash_of(path.read_bytes())
 
 
+def test_a_file_can_be_buffered_and_closed_twice(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    source = HashedFile(str(path))
+    stream = source.open()
+    with io.BufferedReader(stream) as file:  # type: ignore[type-var]
+        assert file.read(1) == b"a"
+    stream.close()
+    assert (source.xxh3, source.size) == (hash_of(b"abc"), 3)
+
+
 def test_each_opening_hashes_anew(tmp_path: Path) -> None:
     path = tmp_path / "file"
     source = HashedFile(str(path))

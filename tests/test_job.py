@@ -16,6 +16,7 @@ from deltaring import job
 from deltaring.errors import ReplayError
 from deltaring.job import Summary, run
 from deltaring.journal import JOURNAL, Done, Failed, Journal, Output, Row
+from tests.command import environment_with
 from tests.conftest import ROOT
 from tests.jobs import tree, write_session, write_sessions
 from tests.wire import audio_frame, pcm
@@ -137,6 +138,47 @@ def test_verify_finds_what_changed_under_the_same_time(tmp_path: Path, read: lis
     summary = run(names, tmp_path / "out", NO_AUDIO, verify=True)
     assert (summary.done, summary.skipped) == (1, 1)
     assert read == ["000.jsonl", "001.jsonl", "001.jsonl"]
+
+
+def test_verify_does_anew_what_cannot_be_read(tmp_path: Path) -> None:
+    names = write_sessions(tmp_path / "in", 2)
+    run(names, tmp_path / "out", NO_AUDIO)
+    os.unlink(names[0])
+    summary = run(names, tmp_path / "out", NO_AUDIO, verify=True)
+    assert (summary.done, summary.failed, summary.skipped) == (0, 1, 1)
+    assert failures(tmp_path / "out") == {"000.jsonl": "No such file or directory"}
+
+
+def test_verify_does_anew_what_may_not_be_opened_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: job.HashedFile) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    names = write_sessions(tmp_path / "in", 1)
+    run(names, tmp_path / "out", NO_AUDIO)
+    monkeypatch.setattr(job.HashedFile, "open", refuse)
+    assert run(names, tmp_path / "out", NO_AUDIO, verify=True).failed == 1
+    assert failures(tmp_path / "out") == {"000.jsonl": "Permission denied"}
+
+
+def test_a_recording_that_is_gone_is_no_longer_done(tmp_path: Path) -> None:
+    names = write_sessions(tmp_path / "in", 1)
+    run(names, tmp_path / "out", NO_AUDIO)
+    os.unlink(names[0])
+    assert run(names, tmp_path / "out", NO_AUDIO).failed == 1
+
+
+def test_of_two_recordings_with_one_folder_the_first_name_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = write_sessions(tmp_path / "in", 2)
+    monkeypatch.setattr(job, "folder_name", lambda name: "same-00000000")
+    summary = run(names[::-1], tmp_path / "out", NO_AUDIO)
+    assert (summary.recordings, summary.done, summary.failed) == (2, 1, 1)
+    assert failures(tmp_path / "out") == {
+        "001.jsonl": f"its folder is that of {names[0]}: replay it to another place"
+    }
 
 
 def test_a_failure_is_tried_again(tmp_path: Path) -> None:
@@ -349,7 +391,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, out: Path) -> "subprocess.Popen[str]":
     arguments = [sys.executable, str(folder / "job.py"), str(folder / "in"), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = environment_with(ROOT)
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
 

@@ -3,13 +3,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deltaring.errors import ReplayError
-from deltaring.journal import JOURNAL, Done, Failed, Journal, Output, Row
+from deltaring.journal import JOURNAL, Done, Failed, Journal, Output, Row, failed
 
 
 def done(name: str, size: int = 1) -> Done:
@@ -121,6 +122,79 @@ def test_a_full_disk_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.Mon
         journal.add(done("c"))
         assert journal.row("b") is None
     assert lines(tmp_path) == ["a", "c"]
+
+
+def test_a_disk_that_takes_part_of_a_line_is_full(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.add(done("a"))
+        whole, journal._appended = journal._appended, Half(journal._appended)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="the disk is full"):
+            journal.add(done("b"))
+        journal._appended = whole
+        journal.add(done("c"))
+    assert lines(tmp_path) == ["a", "c"]
+
+
+class Half:
+    """A file on a disk that has no room for the second half of what is written."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, line: bytes) -> Any:
+        return self.file.write(line[: len(line) // 2])
+
+    def truncate(self, size: int) -> None:
+        self.file.truncate(size)
+
+
+def test_a_disk_too_full_to_sort_on_leaves_the_journal_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Journal(tmp_path) as journal:
+        for name in ("b", "a"):
+            journal.add(done(name))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OSError, match="No space left"):
+                journal.sort()
+        journal.add(done("c"))
+    assert lines(tmp_path) == ["b", "a", "c"]
+    assert os.listdir(tmp_path) == [JOURNAL]
+
+
+def test_a_reason_need_be_no_utf_8(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.add(failed("a", os.fsdecode(b"no such file: \xff")))
+        assert journal.row("a") == Failed(recording="a", reason="no such file: \\udcff")
+
+
+def test_a_file_system_without_locks_has_a_journal_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Journal(tmp_path) as journal:
+        journal.add(done("a"))
+    assert lines(tmp_path) == ["a"]
+
+
+def test_without_locks_as_on_windows_a_journal_works(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from pathlib import Path\n"
+        "from deltaring.journal import Failed, Journal\n"
+        "with Journal(Path(sys.argv[1])) as one, Journal(Path(sys.argv[1])):\n"
+        "    one.add(Failed(recording='a', reason='damaged'))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert lines(tmp_path) == ["a"]
 
 
 HOLD = """

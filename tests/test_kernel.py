@@ -1,5 +1,8 @@
 """The contract of the kernel, for both of its forms: what they take, and that they prove it."""
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -138,6 +141,14 @@ def test_a_proven_header_is_remembered_until_something_changes(feed: Any, pool: 
     assert pool.route is None
 
 
+def test_a_ring_that_was_emptied_begins_anew_in_its_memory(feed: Any) -> None:
+    for number in range(3):
+        event = feed.feed(audio_frame(pcm(300, number)))
+        assert event is not None
+        assert event.track.ring._buffer[:300] == pcm(300, number)
+        event.track.ring.clear()
+
+
 def test_data_is_stored_before_it_is_published(pool: TrackPool) -> None:
     feed = FORMS["pure"](pool)  # the compiled one runs no Python between the two
     event = feed.feed(audio_frame(pcm(300)))
@@ -171,6 +182,35 @@ def test_a_long_number_costs_no_time(feed: Any) -> None:
     started = time.process_time()
     assert feed.feed(frame) is None
     assert time.process_time() - started < 0.5
+
+
+def imported(*code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Import deltaring after those statements, in a process of its own; print the kernel's name."""
+    lines = [*code, "import deltaring, deltaring.kernel", "print(deltaring.kernel.NAME)"]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    env = {**os.environ, **env}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+ABSENT = "import sys; sys.modules['deltaring._kernel'] = None"
+
+
+def test_the_environment_chooses_the_kernel() -> None:
+    assert imported(DELTARING_KERNEL="pure").stdout == "pure\n"
+    for name in FORMS:
+        assert imported(DELTARING_KERNEL=name).stdout == f"{name}\n"
+
+
+def test_without_the_compiled_form_the_pure_one_runs_unless_it_was_asked_for() -> None:
+    assert imported(ABSENT, DELTARING_KERNEL="").stdout == "pure\n"
+    refused = imported(ABSENT, DELTARING_KERNEL="native")
+    assert refused.returncode == 1
+    assert "_kernel" in refused.stderr
+
+
+def test_another_name_of_a_kernel_is_refused() -> None:
+    refused = imported(DELTARING_KERNEL="fast")
+    assert "ImportError: DELTARING_KERNEL is 'fast', not 'pure' or 'native'" in refused.stderr
 
 
 def test_the_kernel_has_a_name() -> None:

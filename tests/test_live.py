@@ -215,6 +215,22 @@ def test_aiohttp_may_decode_the_text_itself(example: Path) -> None:
     check_replay(of_aiohttp, [example], decode_text=True)
 
 
+def test_pings_that_aiohttp_leaves_to_the_user_are_no_events() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.ping()
+        await connection.send(wire.frame("error", error={}), text=True)
+
+    async def main() -> list[str]:
+        async with (
+            server(handler) as url,
+            aiohttp.ClientSession() as http,
+            http.ws_connect(url, autoping=False) as websocket,
+        ):
+            return [event.type async for event in live.aiohttp(websocket)]
+
+    assert run(main()) == ["error"]
+
+
 def test_events_come_without_a_session_too(library: Any) -> None:
     (event,) = events_of(library, sends(wire.audio_frame(wire.pcm(2_000))))
     assert isinstance(event, AudioDelta)

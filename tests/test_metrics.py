@@ -384,9 +384,10 @@ def test_what_is_no_count_of_tokens_is_not_told(count: object) -> None:
 
 def test_what_is_beyond_the_bound_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deltaring.metrics.MAX_RESPONSES", 2)
-    metrics = measured(*((n, response(CREATED, f"r{n}")) for n in range(5)))
-    assert [found.id for found in metrics.responses] == ["r0", "r1"]
-    assert metrics.left_out == 3
+    told = [(n, response(CREATED, f"r{n}")) for n in range(5)]
+    metrics = measured(*told, (5, response(DONE, "r1")), (6, response(DONE, "r2")))
+    assert [(found.id, found.duration) for found in metrics.responses] == [("r0", None), ("r1", 4)]
+    assert metrics.left_out == 4
 
 
 def test_more_responses_than_a_session_keeps_are_measured() -> None:

@@ -65,6 +65,17 @@ def test_what_is_not_kept_goes_when_it_is_finished(tmp_path: Path) -> None:
     assert os.listdir(folder.path) == []
 
 
+def test_where_folders_cannot_be_synchronised_files_appear_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_DIRECTORY", raising=False)  # Windows
+    folder = OutputFolder(tmp_path, "f", OURS)
+    with folder.create("a.txt") as file:
+        file.write(b"a")
+    folder.finish()
+    assert os.listdir(folder.path) == ["a.txt"]
+
+
 def test_an_error_leaves_the_files_of_the_run_before(tmp_path: Path) -> None:
     for text in (b"old", b"new"):
         folder = OutputFolder(tmp_path, "f", OURS)

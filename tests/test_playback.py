@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import deltaring
 from deltaring import AudioDelta, Decoder, Playback, PlaybackError, Truncation
-from deltaring.playback import _MAX_STRETCHES, GAP, MAX_LATENCY, PATIENCE
+from deltaring.playback import _MAX_LEFT, _MAX_STRETCHES, GAP, MAX_LATENCY, PATIENCE
 from tests.wire import audio_done, audio_frame, frame, response, session
 
 RATE = 24_000
@@ -576,6 +576,40 @@ def test_empty_tracks_do_not_pile_up(player: Player) -> None:
             player.pull(1)
     assert len(player.playback._queue) < 200
     assert len(player.playback._queue) == len(player.playback._queued)
+
+
+def test_tracks_that_end_without_a_sample_do_not_pile_up_behind_one_that_is_waited_for(
+    player: Player,
+) -> None:
+    player.give(10, "a")
+    player.pull(10)
+    for number in range(1_000):
+        player.give(0, f"b{number}")
+        player.pull(1)
+        player.end(f"b{number}")
+    assert len(player.playback._queue) < 200
+    player.give(5, "a")
+    player.end("a")
+    player.give(5, "c")
+    assert player.pull(10) == [*values("a", 15, 10), *values("c", 5)]
+
+
+def test_what_comes_late_for_a_track_that_had_nothing_is_heard(player: Player) -> None:
+    player.give(0, "a")
+    player.pull(1)
+    player.end("a")
+    player.pull(1)
+    player.give(5, "a")
+    assert player.pull(5) == whole("a", 5)
+    assert player.playback.late_samples == 0
+
+
+def test_tracks_that_were_left_are_not_remembered_for_ever(player: Player) -> None:
+    for number in range(_MAX_LEFT + 300):
+        player.give(1, "a", f"r{number}")
+        player.end("a", f"r{number}")
+        player.pull(1)
+    assert len(player.playback._gone) <= _MAX_LEFT
 
 
 def test_a_track_that_got_memory_late_is_played() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import deltaring
+from deltaring import pool
 from tests.wire import audio_done, audio_frame, frame, pcm, response, session
 
 DELTA = bytes(200)
@@ -236,6 +237,59 @@ def test_a_late_delta_gets_a_fresh_ring_though_no_other_track_opened() -> None:
     assert late.track.ring is not old
     assert (late.start, late.dropped, old.readable, len(old.read(9))) == (100, 0, 0, 0)
     assert late.track.ring.read(999).tobytes() == pcm(200)
+
+
+def test_a_follower_learns_of_each_track_that_gets_memory() -> None:
+    decoder = deltaring.Decoder(max_tracks=2)
+    tracks = [give(decoder, "a").track]
+    opened = decoder.follow()
+    tracks.append(give(decoder, "b").track)
+    give(decoder, "without memory")
+    assert list(opened) == tracks
+
+
+def test_a_track_that_is_brought_back_is_followed_anew() -> None:
+    decoder = deltaring.Decoder()
+    track = give(decoder, "a").track
+    track.ring.clear()
+    opened = decoder.follow()
+    decoder.decode(audio_done("a", "i"))
+    give(decoder, "a")
+    assert list(opened) == [track, track]
+
+
+def test_where_the_system_has_no_memory_audio_is_dropped_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(size: int) -> None:
+        raise MemoryError(size)
+
+    decoder = deltaring.Decoder()
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "new_memory", none_left)
+        assert give(decoder, "a").dropped == 100
+    assert give(decoder, "a").dropped == 100  # a hole would shift played time
+    assert give(decoder, "b").dropped == 0
+
+
+def test_to_forget_a_track_leaves_a_newer_one_of_its_key_alone() -> None:
+    decoder = deltaring.Decoder()
+    for _ in range(300):
+        newest = give(decoder, "", "").track
+        newest.ring.clear()
+        decoder.decode(audio_done("", ""))
+    assert decoder.tracks == {("", "", 0): newest}
+    assert decoder.stats.audio_bytes == 300 * 200
+
+
+def test_a_response_that_begins_again_under_its_id_starts_an_epoch() -> None:
+    decoder = deltaring.Decoder()
+    first = give(decoder, "r", "a").track
+    decoder.decode(response("response.created", "r"))
+    assert give(decoder, "r", "b").track.epoch == first.epoch
+    decoder.decode(response("response.done", "r"))
+    decoder.decode(response("response.created", "r"))
+    assert give(decoder, "r", "c").track.epoch == first.epoch + 1
 
 
 def test_response_formats_are_bounded() -> None:

@@ -315,6 +315,15 @@ def test_a_response_may_have_its_own_format() -> None:
     assert silence(redaction, audio_frame(pcm(400), response_id="another")) == {0xFF}
 
 
+def test_formats_of_as_many_responses_are_remembered_as_a_decoder_remembers() -> None:
+    redaction = Redaction(audio=True)
+    for number in range(300):
+        stated = response("response.created", f"r{number}", output_audio_format="g711_ulaw")
+        redaction.apply(stated, "server")
+    assert silence(redaction, audio_frame(pcm(400), response_id="r299")) == {0xFF}
+    assert silence(redaction, audio_frame(pcm(400), response_id="r0")) == {0}
+
+
 def test_a_delta_without_a_response_is_of_the_latest() -> None:
     redaction = Redaction(audio=True)
     stated = {"output": {"format": {"type": "audio/pcmu"}}}
@@ -492,5 +501,6 @@ def test_text_and_audio_go_together() -> None:
 
 @pytest.mark.parametrize("kinds", [["video"], "audio", [""]])
 def test_only_known_kinds_are_taken(kinds: Any) -> None:
+    assert check_kinds(["text", "audio", "text"]) == {"audio", "text"}
     with pytest.raises(ValueError, match="audio and text"):
         check_kinds(kinds)

@@ -17,7 +17,8 @@ import deltaring
 from deltaring.errors import RecordingError
 from deltaring.outdir import folder_name
 from deltaring.recording import Recording
-from deltaring.replay import inspect, replay
+from deltaring.replay import inspect, measure, replay
+from deltaring.transcript import Transcript
 from tests.wire import audio_frame, frame, pcm, response, session
 
 
@@ -98,6 +99,30 @@ def test_outputs_hold_no_absolute_path(example: Path, tmp_path: Path) -> None:
     _, folder = replay(Recording(example.absolute()), tmp_path)
     for name in ("session.json", "transcript.json"):
         assert str(example.parent.absolute()).encode() not in (folder / name).read_bytes()
+
+
+def test_measure_gives_the_metrics_of_the_report(example: Path) -> None:
+    told: list[int] = []
+    metrics = measure(Recording(example), told.append, buffer=0.1)
+    assert metrics.responses
+    assert metrics.responses[0].id == inspect(Recording(example)).metrics.responses[0].id
+    assert told
+    for buffer in (-1.0, float("inf")):
+        with pytest.raises(ValueError, match="buffer"):
+            measure(Recording(example), buffer=buffer)
+
+
+def test_more_transcript_than_is_kept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deltaring.session.Transcript", lambda _: Transcript(20))
+    ids = dict(response_id="r", output_index=0, content_index=0)
+    frames = (
+        frame("response.output_text.done", item_id=f"i{number}", text="x" * 15, **ids)
+        for number in range(3)
+    )
+    report = inspect(Recording(io.BytesIO(b"\n".join(frames))))
+    assert [error["reason"] for error in report.errors] == [
+        "there is more transcript than is kept; the oldest was left out"
+    ]
 
 
 def test_inspect_reports_the_same_and_writes_nothing(example: Path, tmp_path: Path) -> None:

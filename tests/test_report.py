@@ -2,6 +2,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,10 @@ def test_frames_and_events_are_counted() -> None:
     assert report.unknown == {"a.b": 2}
     assert report.client == {"response.create": 1, "(other)": 1}
     assert (report.first_time, report.last_time) == (1.0, 3.0)
+
+
+def test_an_event_that_tells_nothing_else_is_counted() -> None:
+    assert reported(frame("response.text.delta", delta="x")).events == {"response.text.delta": 1}
 
 
 def test_errors_have_their_place() -> None:
@@ -157,6 +162,46 @@ def test_lists_are_bounded(monkeypatch: object) -> None:
 
 def test_it_becomes_json() -> None:
     assert json.loads(reported(session()).to_json())["sessions"] == [{"id": "sess_x"}]
+
+
+def test_rows_are_bounded_and_what_is_counted_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 2)
+    report = reported(
+        *(session(id=f"s{number}", model=f"m{number}") for number in range(3)),
+        *(frame("error", error={"code": str(number)}) for number in range(3)),
+        *(
+            response("response.done", f"r{number}", usage={"total_tokens": 1})
+            for number in range(3)
+        ),
+        *(frame("conversation.created", conversation={"id": str(number)}) for number in range(3)),
+    )
+    assert [error.code for error in report.server_errors] == ["0", "1"]
+    assert report.server_error_count == 3
+    assert [row.id for row in report.responses] == ["r0", "r1"]
+    assert report.usage == {"total_tokens": 3}
+    assert report.conversations == ["0", "1"]
+    assert [row.id for row in report.sessions] == ["s0", "s2"]
+
+
+def test_a_session_that_was_only_updated_is_one() -> None:
+    report = reported(session("session.updated", model="m"), session("session.updated", model="n"))
+    assert [row.model for row in report.sessions] == ["n"]
+
+
+def test_translated_speech_is_told_of_once() -> None:
+    delta = frame("session.output_audio.delta", delta="AAAA")
+    report = reported(delta, delta)
+    assert [error["reason"] for error in report.errors] == [
+        "translated speech (session.output_audio.delta) is not written"
+    ]
+
+
+def test_the_first_time_is_the_earliest_so_far() -> None:
+    reporter = module.Reporter(Recording(io.BytesIO(), name="x"))
+    assert reporter.first_time is None
+    for time in (None, 5.0, 3.0, 7.0):
+        reporter.take_client(Record(time, "client", b"{}"))
+    assert reporter.first_time == 3
 
 
 def test_a_client_frame_that_is_no_json_is_counted() -> None:

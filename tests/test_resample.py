@@ -51,5 +51,8 @@ def test_what_overshoots_is_clipped_and_does_not_wrap() -> None:
 
 
 def test_the_same_rate_is_passed_on() -> None:
-    block = noise(10)
-    assert next(resampled([block], 24_000, 24_000)) is block
+    blocks = [noise(10), noise(20)]
+    assert all(
+        there is block
+        for there, block in zip(resampled(blocks, 24_000, 24_000), blocks, strict=True)
+    )

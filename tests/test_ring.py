@@ -191,6 +191,24 @@ def test_memory_in_other_pieces_is_refused(memory: np.ndarray) -> None:
         AudioRing(4, memory=memory)
 
 
+def test_memory_that_is_given_is_the_rings_own() -> None:
+    memory = np.zeros(10, np.uint8)
+    AudioRing(4, memory=memory).write(samples(1, 2, 3, 4))
+    assert memory.tolist() == [1, 0, 2, 0, 3, 0, 4, 0, 0, 0]
+
+
+def test_memory_that_is_too_short_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 samples need 8 bytes, memory has 7"):
+        AudioRing(4, memory=np.zeros(7, np.uint8))
+
+
+def test_a_ring_shows_its_counters() -> None:
+    ring = AudioRing(4)
+    ring.write(samples(1, 2, 3, 4, 5))
+    ring.read(1)
+    assert repr(ring) == "<AudioRing int16 capacity=4 readable=3 written=4 dropped=1>"
+
+
 def test_room_is_given_back_after_the_copy() -> None:
     ring = AudioRing(4)
     seen = []
@@ -433,6 +451,15 @@ def test_memory_is_taken_page_by_page() -> None:
         ring.write(samples(1, 2, 3))
     grown = (int(status.read_text().split()[1]) - before) * os.sysconf("SC_PAGE_SIZE")
     assert grown < 50 * 64 * 1024
+
+
+def test_memory_is_had_on_systems_that_cannot_be_told_about_large_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("mmap.MADV_NOHUGEPAGE", raising=False)  # macOS
+    assert AudioRing(4 << 20).write(samples(1, 2, 3)) == 3
+    monkeypatch.delattr("mmap.MAP_PRIVATE", raising=False)  # Windows
+    assert AudioRing(4 << 20).write(samples(1, 2, 3)) == 3
 
 
 def test_a_ring_larger_than_all_memory_is_a_memory_error() -> None:

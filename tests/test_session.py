@@ -143,6 +143,14 @@ def test_a_retrieved_item_keeps_no_audio() -> None:
     assert b"AAAA" not in msgspec.json.encode(state.items)
 
 
+def test_an_item_without_an_id_is_none_and_one_too_long_is_forgotten() -> None:
+    state = told(
+        message("conversation.item.done", ""), message("conversation.item.done", "i" * 5_000)
+    )
+    assert state.items == []
+    assert state.forgotten == {"items": 1}
+
+
 def test_a_deleted_item_stays_and_says_so() -> None:
     state = told(
         message("conversation.item.added", "a"), frame("conversation.item.deleted", item_id="a")
@@ -273,6 +281,12 @@ def test_what_was_billed_in_earlier_sessions_takes_no_memory() -> None:
     tracemalloc.stop()
     assert state.usage["total_tokens"] == 20_000
     assert grown < 80_000
+
+
+def test_what_was_billed_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deltaring.session._MAX_BILLS", 2)
+    done = [response("response.done", f"r{n}", usage=USAGE) for n in (0, 1, 1, 2, 2, 0)]
+    assert told(*done).usage["total_tokens"] == 40  # only the first was forgotten
 
 
 def test_responses_without_ids_and_beginnings_are_billed_each() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from deltaring.errors import RecordingError
 from deltaring.recording import Recording
-from deltaring.sources import Failure, RemoteFile, expand
+from deltaring.sources import Failure, RemoteFile, expand, is_stream
 from tests.wire import frame
 
 TEXT = frame("response.text.delta", delta="hi")
@@ -193,7 +193,8 @@ def test_what_is_found_twice_is_kept_once_under_the_name_that_sorts_first(
     )  # `*` matches what is visible and finished
 
 
-def test_a_failure_costs_no_other_argument(folder: Path) -> None:
+def test_a_failure_costs_no_other_argument(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)  # where nothing begins with "no"
     names, failures = expand(["no*", str(folder / "a.jsonl"), "none*"])
     assert names == [str(folder / "a.jsonl")]
     assert [failure.name for failure in failures] == ["no*", "none*"]
@@ -279,6 +280,18 @@ def test_the_reason_behind_a_client_librarys_error_is_shown(
     monkeypatch.setattr(MemoryFileSystem, "_open", refuse)
     with pytest.raises(RecordingError, match="FileNotFoundError: 404, message='Not Found'"):
         list(Recording(RemoteFile(f"{memory}/a.jsonl")))
+
+
+def test_an_opened_url_can_be_buffered(memory: str) -> None:
+    with io.BufferedReader(RemoteFile(f"{memory}/a.jsonl").open()) as file:  # type: ignore[type-var]
+        assert file.read() == TEXT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_standard_input_and_pipes_can_be_read_once(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    names = ["-", str(folder / "pipe"), str(folder / "a.jsonl"), "missing", "memory://a"]
+    assert [is_stream(name) for name in names] == [True, True, False, False, False]
 
 
 def test_an_unknown_kind_of_url_is_a_recording_error(memory: str) -> None:

@@ -48,6 +48,11 @@ def writer(tmp_path: Path) -> Writer:
     return Writer(tmp_path)
 
 
+def test_an_item_lasts_as_long_as_its_rate_says_and_0_where_there_is_none() -> None:
+    assert SpokenItem("", "r", "i", 0, "pcm16", 24_000, samples=12_000).seconds == 0.5
+    assert SpokenItem("", "r", "i", 0, "opus", None, samples=12_000).seconds == 0
+
+
 def test_interleaved_items_go_to_files_of_their_own(writer: Writer) -> None:
     for number in range(6):
         writer.give(pcm(100, number), f"item_{number % 2}")

@@ -69,6 +69,17 @@ def test_the_user_is_left_and_the_assistant_right_each_at_its_time(tmp_path: Pat
     assert len(left) == 48_000
 
 
+def test_what_is_no_samples_is_no_part_of_the_mix(tmp_path: Path) -> None:
+    state = line(0.1, session("session.updated", output_audio_format="opus"))
+    bytes_of = line(0.2, audio_frame(b"Ogg", item_id="o", response_id="o"))
+    back = line(0.3, session("session.updated", output_audio_format="pcm16"))
+    folder, _ = written(tmp_path, state, bytes_of, back, spoken(1.0, constant(9, 0.5)))
+    with wave.open(str(folder / "stereo.wav")) as file:
+        frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert stretches(frames[:, 1])[-1][2] == 9
+    assert set(frames[:, 1].tolist()) == {0, 9}
+
+
 def test_chunks_that_come_early_queue_up(tmp_path: Path) -> None:
     left, _ = sides(
         tmp_path, appended(1.0, constant(1, 0.5)), appended(1.01, constant(2, 0.5)), appended(1.02, constant(3, 0.5))

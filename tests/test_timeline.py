@@ -157,7 +157,10 @@ def test_what_is_kept_is_bounded(played: Played, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("deltaring.timeline._MAX_TIMED", 2)
     for name in ("u", "v", "w", "x" * 5_000):
         played.give(started(name), 1.0)
+        text = dict(response_id="r", item_id=name, output_index=0, content_index=0, text="x")
+        played.give(frame("response.text.done", **text), 2.0)
     assert list(played.timeline.spoken) == ["u", "v"]
+    assert list(played.timeline.texts) == [("r", "u", 0), ("r", "v", 0)]
 
 
 def test_a_run_is_taken_as_its_lines_would_be(played: Played) -> None:
@@ -171,7 +174,8 @@ def test_a_run_is_taken_as_its_lines_would_be(played: Played) -> None:
     ) + audio_frame(SECOND, item_id="c") + b"\n"  # fmt: skip
     run = played.decoder.scan(bytearray(lines), np.empty(9, ROW), 0, len(lines))
     items = {t.serial: SpokenItem("", *t.key, t.format, 24_000, 24_000) for t in run.tracks}
-    played.timeline.run(run, lambda track: items[track.serial])
+    for _ in range(2):  # the next run of tracks that are known
+        played.timeline.run(run, lambda track: items[track.serial])
     assert played.heard() == [("a", 10.0, 11.0), ("b", 11.0, 12.0)]
     assert played.timeline.untimed
     assert math.isnan(run.rows["time"][3])

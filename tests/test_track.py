@@ -68,6 +68,19 @@ def test_a_delta_after_the_end_is_late() -> None:
     assert (it._late, it.ring.readable, it.done) == (1, 3, True)
 
 
+def test_an_event_has_the_ids_of_its_track() -> None:
+    it = Track(("r", "i", 7), 1, find_format("pcm16"), AudioRing(9))
+    event = it.receive("response.audio.delta", "e", 0, b"")
+    assert (event.response_id, event.item_id, event.content_index) == ("r", "i", 7)
+
+
+def test_a_track_shows_its_key_its_format_and_whether_it_is_done() -> None:
+    it = track(find_format("opus"))
+    assert repr(it).startswith("<Track 1 ('r', 'i', 0) opus open <AudioRing uint8 capacity=100")
+    it._close()
+    assert "opus done" in repr(it)
+
+
 def test_drained_is_done_and_read() -> None:
     it = track(find_format("pcm16"))
     receive(it, bytes(2))

@@ -53,6 +53,22 @@ def test_the_users_words_stand_before_the_reply_however_late_they_come() -> None
     assert text(transcript) == "user: How are you?\nassistant: Fine.\n"
 
 
+def test_a_commit_without_an_item_holds_no_place() -> None:
+    assert told(frame("input_audio_buffer.committed", item_id="")).entries == []
+
+
+def test_the_words_of_a_whole_item_are_its_texts_and_what_was_said() -> None:
+    content = [
+        {"type": "input_image", "text": "not this"},
+        {"type": "text", "text": "but this"},
+        {"type": "output_audio", "transcript": "and this"},
+        {"type": "output_audio"},
+    ]
+    transcript = told(item(id="a", role="assistant", status="completed", content=content))
+    assert text(transcript) == "assistant: but this\nassistant: and this\n"
+    assert [entry.kind for entry in transcript.entries] == ["text", "speech"]
+
+
 def test_written_text_of_both_sides() -> None:
     transcript = told(
         item(id="u", role="user", content=[{"type": "input_text", "text": "Hi"}]),

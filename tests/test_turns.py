@@ -60,6 +60,15 @@ def test_a_turn_has_all_its_times(talk: Talk) -> None:
     assert (turn.to_first_audio, turn.to_audible) == (1, 1)
 
 
+def test_the_end_of_a_response_that_no_turn_knows_ends_none(talk: Talk) -> None:
+    talk.created(1)
+    talk.audio(2)
+    talk.done(3, "another")
+    assert talk.turns[0].response_done is None
+    talk.done(4)
+    assert talk.turns[0].response_done == 4
+
+
 def test_without_voice_detection_the_commit_is_what_counts(talk: Talk) -> None:
     talk.committed(2)
     talk.created(2.5)

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from deltaring.contenders import Contender, contenders
 from deltaring.verdict import PROBES, why_wrong
 from deltaring.workload import built_in, read
-from tests.wire import audio_frame, pcm, session
+from tests.wire import audio_frame, frame, pcm, session
 
 SESSIONS = built_in("openai").sessions
 
@@ -334,6 +335,37 @@ def test_a_server_without_ids_begins_anew_with_each_reply() -> None:
     again = read(audio_frame(pcm(962), response_id="", item_id=""))
     ours = next(it for it in contenders() if it.name.startswith("deltaring "))
     assert why_wrong(ours, "session", [[delta, done, again]], 4_096) == ""
+
+
+def test_what_is_absent_is_told_as_it_is() -> None:
+    assert (
+        why_wrong(Contender("away", ("parse",), None, "no module"), "parse", [], 9) == "no module"
+    )
+
+
+@pytest.mark.parametrize("stated", [None, 5])
+def test_a_session_that_says_nothing_has_halves_to_wait_for(stated: object) -> None:
+    updated, odd = read(frame("session.updated", session=stated)), read(audio_frame(pcm(161)))
+    contender = Contender("keeps", ("session",), KeepsHalves)
+    assert why_wrong(contender, "session", [[updated, odd]], 4_096) == ""
+
+
+class AsObjects(Right):
+    def parse(self, frame: bytes) -> Any:
+        return json.loads(frame, object_hook=lambda fields: SimpleNamespace(**fields))
+
+
+class MixesUpResponses(AsObjects):
+    def parse(self, frame: bytes) -> Any:
+        event = super().parse(frame)
+        if hasattr(event, "response"):
+            event.response.id = "another"
+        return event
+
+
+def test_of_an_object_the_ids_of_its_parts_are_compared() -> None:
+    assert verdict(AsObjects, "parse") == ""
+    assert "response.id is 'another', not 'resp_" in verdict(MixesUpResponses, "parse")
 
 
 def test_g711_has_no_halves_to_wait_for() -> None:

@@ -5,13 +5,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deltaring.errors import WorkerLost
-from deltaring.workers import STRIKES, Outcome, on_executor, on_processes
+from deltaring.workers import (
+    STRIKES,
+    Outcome,
+    _Try,
+    _Worker,
+    in_this_process,
+    on_executor,
+    on_processes,
+)
+from tests.command import environment_with
 from tests.conftest import ROOT
 
 # Workers are processes of their own: they import these functions from here.
@@ -65,6 +75,44 @@ def results(outcomes: Iterator[Outcome]) -> dict[object, object]:
 
 def test_every_item_has_its_result() -> None:
     assert results(on_processes(double, range(50), 2)) == {n: 2 * n for n in range(50)}
+
+
+def test_in_this_process_outcomes_come_in_order_errors_too() -> None:
+    outcomes = list(in_this_process(refuse_odd, [2, 1, 0]))
+    assert [(item, result, str(error)) for item, result, error in outcomes] == [
+        (2, 2, "None"),
+        (1, None, "1 is odd"),
+        (0, 0, "None"),
+    ]
+
+
+def test_any_thread_may_have_workers() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        found = executor.submit(lambda: results(on_processes(double, range(3), 1))).result()
+    assert found == {0: 0, 1: 2, 2: 4}
+
+
+def test_a_worker_that_was_lost_takes_no_more_and_says_so() -> None:
+    with _Worker() as worker:
+        os.kill(worker._pid.result(), signal.SIGKILL)
+        while worker.submit(double, _Try(1, 0)).exception() is None:
+            pass
+        future = worker.submit(double, _Try(2, 0))
+        assert isinstance(future.exception(), BrokenExecutor)
+        assert worker.tries[future].item == 2
+        assert worker.replace()
+        assert worker.submit(double, _Try(3, 0)).result() == 6
+
+
+def test_an_executor_that_breaks_down_is_no_outcome() -> None:
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            future: Future[object] = Future()
+            future.set_exception(BrokenExecutor("no nodes are left"))
+            return future
+
+    with Broken(1) as executor, pytest.raises(BrokenExecutor, match="no nodes are left"):
+        next(on_executor(executor, double, range(3), 2))
 
 
 def test_no_items_have_no_outcome() -> None:
@@ -149,7 +197,7 @@ def test_who_stops_early_waits_for_nothing(tmp_path: Path) -> None:
 def test_workers_that_cannot_start_are_not_the_items_fault(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(PARENT.replace('if __name__ == "__main__":', "if True:"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = environment_with(ROOT)
     command = [sys.executable, str(script), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 1
@@ -184,7 +232,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     script.write_text(PARENT)
     folder = tmp_path / "pids"
     folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = environment_with(ROOT)
     with subprocess.Popen(
         [sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, env=environment
     ) as parent:

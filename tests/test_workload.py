@@ -75,6 +75,7 @@ def test_a_number_makes_deltas_of_one_size() -> None:
         (audio_frame(b"").replace(b'"delta":""', b'"delta":null'), "whose delta is NoneType"),
         (audio_frame(b"").replace(b'"delta":""', b'"x":""'), "without `delta`"),
         (audio_frame(b"").replace(b'"delta":""', b'"delta":"AAAAA"'), "not strict base64"),
+        (audio_frame(b"").replace(b'"delta":""', b'"delta":"AAA*"'), "not strict base64: [^p]"),
         (b'{"type":"a.b","text":"\\ud83d"}', "surrogates not allowed"),
         (audio_frame(b"").replace(b'"delta":""', b'"delta":"AAAA===="'), "padding"),
         (b'{"type":"a.b","x":1e400}', "a number beyond all floats"),

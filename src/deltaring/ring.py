@@ -72,7 +72,7 @@ class AudioRing:
 
         `memory`, where given, is a one-dimensional uint8 array of at least that many samples'
         bytes, contiguous, which the ring then owns; else it allocates its own (and the system
-        hands out the pages only as they are used).
+        hands out the pages only as they are used). Raises ValueError for other memory.
         """
         self.dtype = np.dtype(dtype)
         self._itemsize = self.dtype.itemsize
@@ -82,8 +82,11 @@ class AudioRing:
             memory.dtype == np.uint8 and memory.ndim == 1 and memory.flags.c_contiguous
         ):
             raise ValueError("memory must be a contiguous array of uint8 in one dimension")
+        size = capacity * self._itemsize
         if memory is None:
-            memory = new_memory(capacity * self._itemsize)
+            memory = new_memory(size)
+        if memory.size < size:
+            raise ValueError(f"{capacity} samples need {size} bytes, memory has {memory.size}")
         self.written = self.consumed = self.dropped = self._origin = 0
         self._attach(capacity, memory)
 
