@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deltaring import AudioRing
+from tests.seed import SEED
 
 
 def samples(*values: int) -> np.ndarray:
@@ -319,7 +320,7 @@ PERIOD = 31_013
 BLOCK = 480  # samples of one audio callback: 20 ms
 
 
-def corrupted(ring: AudioRing, total: int, seed: int = 0) -> int:
+def corrupted(ring: AudioRing, total: int, seed: int) -> int:
     """Send `total` samples from one thread to an audio callback in another; count the wrong ones."""
     pattern = (np.arange(PERIOD + 24_000) % PERIOD).astype(np.int16)
     # Deltas of many sizes; the shortest rings get what they can hold.
@@ -364,7 +365,7 @@ def test_two_threads_see_every_sample_in_order(
 ) -> None:
     """All of it with DELTARING_LONG=1; else a share in megabytes."""
     total = (megabytes if LONG else share) * 1_000_000 // 2
-    assert corrupted(AudioRing(capacity), total) == 0
+    assert corrupted(AudioRing(capacity), total, SEED) == 0
 
 
 @pytest.mark.parametrize("ring", [IndexBeforeData, EarlyFree])
