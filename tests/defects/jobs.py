@@ -181,7 +181,7 @@ _BENCH = [
         "deltaring/bench.py",
         "statistics.median(theirs / ours for theirs, ours in pairs)",
         "statistics.median(ours / theirs for theirs, ours in pairs)",
-        "test_bench.py",
+        "test_bench.py::test_a_ratio_says_how_many_times_as_fast",
     ),
     Defect(
         "wrong-after-all-and-timed",
@@ -189,7 +189,7 @@ _BENCH = [
         "deltaring/bench.py",
         "        self._measure(seconds)\n        self._check_again()\n",
         "        self._measure(seconds)\n",
-        "test_bench.py",
+        "test_bench.py::test_what_goes_wrong_while_it_is_timed_is_wrong",
     ),
     Defect(
         "ambiguous-frames-measured",
@@ -276,7 +276,7 @@ _COMMANDS = [
         "deltaring/cli_bench.py",
         "    if work.left_out:\n        raise typer.Exit(BAD_INPUT)\n",
         "",
-        "test_cli_bench.py",
+        "test_cli_bench.py::test_frames_that_are_left_out_are_named_and_exit_with_3",
     ),
 ]
 
