@@ -76,12 +76,18 @@ def _possible(chosen: list[Defect], compiled: bool) -> Iterator[Defect]:
         elif defect.kernel == "native" and not compiled:
             print(f"left out  {defect.name}: there is no compiled kernel")
         else:
-            yield defect if compiled else defect._replace(kernel="pure")
+            runs = defect.kernel or "native"
+            yield defect._replace(kernel=runs if compiled else "pure")
+
+
+def _needed(defect: Defect) -> list[tuple[str, str]]:
+    """The tests of a defect one by one, each with a form of the kernel."""
+    return list(product(defect.tests.split(), defect.kernels))
 
 
 def _unclean(clean: Path, chosen: list[Defect], pool: ThreadPoolExecutor) -> set[tuple[str, str]]:
     """Return the tests, each with a form of the kernel, that fail without any defect."""
-    pairs = list(dict.fromkeys((it.tests, kernel) for it in chosen for kernel in it.kernels))
+    pairs = list(dict.fromkeys(pair for defect in chosen for pair in _needed(defect)))
 
     def run(pair: tuple[str, str]) -> Run:
         with copied(clean) as tree:
@@ -97,14 +103,14 @@ def _unclean(clean: Path, chosen: list[Defect], pool: ThreadPoolExecutor) -> set
 
 def _try(clean: Path, defect: Defect, unclean: set[tuple[str, str]]) -> Verdict:
     """Plant a defect and run its tests, until a run does not kill it or all have."""
-    if not unclean.isdisjoint((defect.tests, kernel) for kernel in defect.kernels):
+    if not unclean.isdisjoint(_needed(defect)):
         return Verdict(False, "its tests fail without it", 0.0)
     began, killers = time.monotonic(), Counter[str]()
     with copied(clean, defect) as tree:
         for kernel, seed in product(defect.kernels, defect.seeds):
             run = run_tests(tree, defect.tests, kernel, seed)
             if not run.is_kill:
-                why = f"{run.failed}, kernel {kernel or 'any'}, seed {seed}"
+                why = f"{run.failed}, kernel {kernel}, seed {seed}"
                 return Verdict(False, why, time.monotonic() - began)
             killers[run.failed] += 1
     why = ", ".join(f"{count} x {test}" for test, count in killers.items())

@@ -89,7 +89,7 @@ def _python(tree: Path, *arguments: str) -> None:
 
 
 def run_tests(tree: Path, tests: str, kernel: str, seed: int) -> Run:
-    """Run tests in a tree up to the first that fails. kernel: "" for that which runs by itself."""
+    """Run tests in a tree, up to the first that fails."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
     command += [f"--hypothesis-seed={seed}", *(f"tests/{test}" for test in tests.split())]
     process = subprocess.Popen(
