@@ -394,6 +394,15 @@ def test_samples_that_were_written_over_are_not_recent() -> None:
     assert [len(part) for part in ring.recent(5, 9)] == [0, 0]
 
 
+def test_samples_before_a_new_beginning_are_not_recent_though_there_was_room_for_all() -> None:
+    ring = AudioRing(10)
+    ring.write(np.arange(4, dtype=np.int16))
+    ring.read(4)
+    ring.write(np.arange(2, dtype=np.int16))
+    assert [len(part) for part in ring.recent(0, 4)] == [0, 0]
+    assert ring.recent(4, 6)[0].tolist() == [0, 1]
+
+
 def test_recent_samples_cannot_be_changed() -> None:
     ring = AudioRing(4)
     ring.write(np.arange(4, dtype=np.int16))
