@@ -8,7 +8,6 @@ import pytest
 import deltaring
 from deltaring.pure import appended, spans_audio_delta
 from tests.kernels import decoder_of
-from tests.spy import spy_on
 from tests.wire import OTHER_LAYOUTS, audio_frame, pcm
 
 
@@ -17,16 +16,6 @@ def test_other_layouts_are_left_to_the_slow_path(layout: str) -> None:
     decoder = decoder_of("pure")
     decoder.decode(audio_frame(pcm(300), layout=layout))
     assert decoder.stats.fast == 0
-
-
-def test_data_is_stored_before_it_is_published() -> None:
-    decoder = decoder_of("pure")
-    frame = audio_frame(pcm(300))
-    ring = decoder.decode(frame).track.ring  # type: ignore[union-attr]
-    seen = spy_on(ring)
-    for _ in range(2):  # the header is known by now
-        decoder.decode(frame)
-    assert (seen, ring.written) == ([150, 300], 450)
 
 
 def test_what_is_unread_stays_where_it_is() -> None:

@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deltaring import AudioRing
 from tests.seed import SEED
-from tests.spy import spy_on
 
 
 def samples(*values: int) -> np.ndarray:
@@ -151,6 +150,22 @@ def test_more_than_there_is_is_refused(call: str) -> None:
 def test_a_negative_capacity_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         AudioRing(-1)
+
+
+def spy_on(ring: AudioRing) -> list[int]:
+    """Note the value of `written` at each store into the ring's memory.
+
+    No thread switch falls between the two in CPython, so that threads alone could not tell.
+    """
+    seen: list[int] = []
+
+    class Spy:
+        def __setitem__(self, where: slice, data: bytes) -> None:
+            seen.append(ring.written)
+            memory[where] = data
+
+    memory, ring._buffer = ring._buffer, Spy()  # type: ignore[assignment]
+    return seen
 
 
 def test_data_is_stored_before_it_is_published() -> None:

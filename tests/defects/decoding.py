@@ -222,7 +222,7 @@ _PURE = [
         "deltaring/pure.py",
         "        match = _TYPE_FIRST.match(frame) or _EVENT_ID_FIRST.match(frame)\n",
         "        match = _TYPE_FIRST.search(frame) or _EVENT_ID_FIRST.search(frame)\n",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -231,7 +231,7 @@ _PURE = [
         "deltaring/pure.py",
         '_XAI_EXTRAS = b"rid", b"latency", b"audio_duration_ms", b"ts", b"previous_item_id"',
         '_XAI_EXTRAS = b"rid", b"latency", b"audio_duration_ms", b"ts", b"previous_item_id", b"delta"',
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -240,7 +240,7 @@ _PURE = [
         "deltaring/pure.py",
         "        return b64decode(memoryview(frame)[start:stop], None, True)\n",
         "        return b64decode(memoryview(frame)[start:stop], None, False)\n",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -249,7 +249,7 @@ _PURE = [
         "deltaring/pure.py",
         "                    data = b64decode(memoryview(frame)[start:-2], None, True)\n",
         "                    data = b64decode(memoryview(frame)[start:-2], None, False)\n",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -267,7 +267,7 @@ _PURE = [
             return None
         track, type, index = self._track(match, rest)
 """,
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -276,7 +276,7 @@ _PURE = [
         "deltaring/pure.py",
         """                and frame[-2:] == b'"}'\n            ):\n""",
         "            ):\n",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -285,7 +285,7 @@ _PURE = [
         "deltaring/pure.py",
         "                and frame[end:start] == tail\n",
         "",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -294,7 +294,7 @@ _PURE = [
         "deltaring/pure.py",
         "                if track._plain and not size & 1:\n",
         "                if track._plain:\n",
-        "test_decoder.py",
+        "test_kernel.py test_decoder.py",
         "pure",
     ),
     Defect(
@@ -307,7 +307,7 @@ _PURE = [
         """                        ring.written = last = first + (size >> 1)
                         ring._buffer[at : at + size] = data
 """,
-        "test_pure.py",
+        "test_kernel.py",
         "pure",
         race=True,
     ),
