@@ -578,6 +578,13 @@ def test_a_delta_between_two_looks_does_not_hide_an_item(player: Player) -> None
     assert [truncation.heard for truncation in player.playback.interrupt()] == [100]
 
 
+def test_a_callback_amid_an_interruption_gets_silence(player: Player) -> None:
+    ring = ending_after(0, player)
+    ring.meanwhile.append(lambda: player.pull(50))
+    player.playback.interrupt()
+    assert (player.got, player.playback.blocked_samples) == (0, 50)
+
+
 @pytest.mark.parametrize("looks", range(6))
 def test_a_delta_between_two_looks_is_heard(looks: int, player: Player) -> None:
     """The same while the callback looks."""
