@@ -162,6 +162,20 @@ def test_one_who_was_given_up_puts_nothing_into_the_folder(tmp_path: Path) -> No
     assert (tmp_path / "f" / "a.txt").read_bytes() == b"whole"
 
 
+def test_half_a_file_is_not_kept(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "out", OURS)
+
+    def write() -> None:
+        with folder.create("item-1.wav") as file:
+            file.write(b"half")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
+    folder.finish()
+    assert os.listdir(folder.path) == []
+
+
 def test_discard_leaves_no_temporary_file(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path, "f", OURS)
     (folder.path / "mine").touch()
