@@ -1,5 +1,6 @@
 """The command as a user runs it: a process, its output, its exit code."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,3 +19,9 @@ def run(
     return subprocess.CompletedProcess(
         result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
     )
+
+
+def able_to_import(folder: Path) -> dict[str, str]:
+    """The environment of a process that can import what lies in a folder, besides what we can."""
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -1,7 +1,6 @@
 """`deltaring bench` as a user runs it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.command import able_to_import
 from tests.test_contenders import MODULES, TEN_LINES
 from tests.wire import audio_frame, pcm
 
@@ -75,7 +75,7 @@ def test_a_quick_run_measures_at_least_twelve_and_catches_what_is_wrong(
     plot = tmp_path / "times.png"
     command = [sys.executable, "-m", "deltaring", "bench", "--quick", "--json", "--plot", plot,
                "--contender", mine, "--contender", tmp_path / "wrong.py"]  # fmt: skip
-    place = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    place = able_to_import(tmp_path)
     result = subprocess.run(command, capture_output=True, check=True, env=place, timeout=120)
     rows: list[dict[str, Any]] = json.loads(result.stdout)["rows"]
     for task in ("parse", "audio", "session"):

@@ -16,6 +16,7 @@ from deltaring import job
 from deltaring.errors import ReplayError
 from deltaring.job import Summary, run
 from deltaring.journal import JOURNAL, Done, Failed, Journal, Output, Row
+from tests.command import able_to_import
 from tests.conftest import ROOT
 from tests.jobs import tree, write_session, write_sessions
 from tests.wire import audio_frame, pcm
@@ -349,8 +350,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, out: Path) -> "subprocess.Popen[str]":
     arguments = [sys.executable, str(folder / "job.py"), str(folder / "in"), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=able_to_import(ROOT))
 
 
 def children(pid: int) -> list[int]:
