@@ -139,6 +139,16 @@ def test_an_unknown_type_is_kept_whole() -> None:
     assert deltaring.decode(raw) == deltaring.UnknownEvent("some.new.event", "event_9", raw)
 
 
+@pytest.mark.parametrize("known", deltaring.EVENT_CLASSES)
+def test_a_type_that_resembles_a_known_one_is_unknown(known: str) -> None:
+    stem, _, _ = known.rpartition(".")
+    for name in (f"{known}.v2", f"{known}s", known[:-1], known.upper(), f"{known} ", f"{stem}.new"):
+        event = deltaring.decode(
+            frame(name, item_id="i", delta="", session={}, response={}, item={})
+        )
+        assert (type(event), event.type) == (deltaring.UnknownEvent, name)
+
+
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
 def test_an_unknown_event_has_a_copy(kind: type) -> None:
     memory = bytearray(frame("some.new.event"))

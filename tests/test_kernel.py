@@ -216,3 +216,21 @@ def test_another_name_of_a_kernel_is_refused() -> None:
 def test_the_kernel_has_a_name() -> None:
     assert kernel.NAME in FORMS
     assert (kernel.simd() is None) == (kernel.NAME == "pure")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome"), [("native", "ImportError"), ("", "pure"), ("fast", "ImportError")]
+)
+def test_a_kernel_that_was_asked_for_and_is_not_there_is_an_error(
+    wanted: str, outcome: str
+) -> None:
+    code = (
+        "import sys; sys.modules['deltaring._kernel'] = None\n"
+        "try:\n    from deltaring.kernel import NAME\n    print(NAME)\n"
+        "except ImportError:\n    print('ImportError')"
+    )
+    environment = {**os.environ, "DELTARING_KERNEL": wanted}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+    )
+    assert told.stdout.decode().strip() == outcome

@@ -37,6 +37,21 @@ def test_two_paths_never_share_a_folder() -> None:
     assert len({folder_name(path).lower() for path in given}) == len(given)
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = OutputFolder(tmp_path, "out", OURS)
+    path, synced = folder.path / "item-1.wav", []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_size, path.exists()))
+    )
+    with folder.create(path.name) as file:
+        file.write(b"audio")
+    folder.finish()
+    assert synced[0] == (5, False)
+    assert path.read_bytes() == b"audio"
+
+
 def test_files_appear_whole_and_together(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path, "f", OURS)
     for name in ("a.txt", "b.txt"):
@@ -156,6 +171,20 @@ def test_one_who_was_given_up_puts_nothing_into_the_folder(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError):
         late.finish()
     assert (tmp_path / "f" / "a.txt").read_bytes() == b"whole"
+
+
+def test_half_a_file_is_not_kept(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path, "out", OURS)
+
+    def write() -> None:
+        with folder.create("item-1.wav") as file:
+            file.write(b"half")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
+    folder.finish()
+    assert os.listdir(folder.path) == []
 
 
 def test_discard_leaves_no_temporary_file(tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_a_session_created_starts_an_epoch() -> None:
     assert first.ring.readable == 100
 
 
+def test_an_id_that_comes_again_after_a_reconnect_is_told_by_its_epoch() -> None:
+    decoder = deltaring.Decoder()
+    first = give(decoder, "a").track
+    decoder.decode(session())
+    assert give(decoder, "a").track.epoch == first.epoch + 1
+
+
 def test_tracks_are_listed_in_the_order_of_first_audio() -> None:
     decoder = deltaring.Decoder()
     for name in "bca":

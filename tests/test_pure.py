@@ -18,6 +18,13 @@ def test_other_layouts_are_left_to_the_slow_path(layout: str) -> None:
     assert decoder.stats.fast == 0
 
 
+def test_what_is_unread_stays_where_it_is() -> None:
+    decoder, first, second = decoder_of("pure"), pcm(300), pcm(300)[::-1]
+    for data in (first, second):
+        event = decoder.decode(audio_frame(data))
+    assert event.track.ring.read(300).tobytes() == first + second  # type: ignore[union-attr]
+
+
 def test_spans_says_where_a_frame_ends() -> None:
     frame = audio_frame(pcm(300))
     line = b'{"event":' + frame + b"}"

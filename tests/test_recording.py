@@ -149,6 +149,7 @@ def test_what_follows_the_event_is_not_part_of_the_frame() -> None:
         (b'{"event":5}', "`event` is no object"),
         (b'{"event":null}', "`event` is no object"),
         (b'{"event":{},"source":"x"}', "`source` is 'x'"),
+        (envelope(AUDIO, source="robot"), "`source` is 'robot'"),
         (b'{"event":{},"source":5}', "neither a frame nor an envelope"),
         (b'{"event":{},"time":"soon"}', "no ISO 8601 time"),
         (b'{"event":{},"time":true}', "neither a frame nor an envelope"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from deltaring import AudioRing
+from tests.seed import SEED
 
 
 def samples(*values: int) -> np.ndarray:
@@ -337,7 +338,7 @@ PERIOD = 31_013
 BLOCK = 480  # samples of one audio callback: 20 ms
 
 
-def corrupted(ring: AudioRing, total: int, seed: int = 0) -> int:
+def corrupted(ring: AudioRing, total: int, seed: int) -> int:
     """Send `total` samples from one thread to an audio callback in another; count the wrong ones."""
     pattern = (np.arange(PERIOD + 24_000) % PERIOD).astype(np.int16)
     # Deltas of many sizes; the shortest rings get what they can hold.
@@ -382,7 +383,7 @@ def test_two_threads_see_every_sample_in_order(
 ) -> None:
     """All of it with DELTARING_LONG=1; else a share in megabytes."""
     total = (megabytes if LONG else share) * 1_000_000 // 2
-    assert corrupted(AudioRing(capacity), total) == 0
+    assert corrupted(AudioRing(capacity), total, SEED) == 0
 
 
 @pytest.mark.parametrize("ring", [IndexBeforeData, EarlyFree])
@@ -424,6 +425,15 @@ def test_samples_that_were_written_over_are_not_recent() -> None:
     ring.write(np.arange(2, dtype=np.int16))  # an empty ring starts again at the beginning
     assert [len(part) for part in ring.recent(0, 4)] == [0, 0]
     assert [len(part) for part in ring.recent(5, 9)] == [0, 0]
+
+
+def test_samples_before_a_new_beginning_are_not_recent_though_there_was_room_for_all() -> None:
+    ring = AudioRing(10)
+    ring.write(np.arange(4, dtype=np.int16))
+    ring.read(4)
+    ring.write(np.arange(2, dtype=np.int16))
+    assert [len(part) for part in ring.recent(0, 4)] == [0, 0]
+    assert ring.recent(4, 6)[0].tolist() == [0, 1]
 
 
 def test_recent_samples_cannot_be_changed() -> None:

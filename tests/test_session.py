@@ -350,6 +350,12 @@ def test_errors_are_kept_with_their_times() -> None:
     assert (error.at, error.type, error.code, error.message) == (0, "t", "5", "m" * 1_000)
 
 
+def test_errors_that_had_to_go_are_counted() -> None:
+    state = told(*[frame("error", error={"message": str(number)}) for number in range(100)])
+    assert (state.error_count, state.forgotten["errors"]) == (100, 100 - MAX_ERRORS)
+    assert [error.message for error in state.errors][-1] == "99"
+
+
 # --- replayable, bounded ----------------------------------------------------------------------------
 
 

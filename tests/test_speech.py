@@ -64,6 +64,20 @@ def test_interleaved_items_go_to_files_of_their_own(writer: Writer) -> None:
     assert files["assistant.wav"] == wav_header(24_000, 600) + first + second
 
 
+def test_each_item_is_a_wav_by_itself(writer: Writer) -> None:
+    writer.give(pcm(100))
+    writer.give(pcm(50, 1))
+    assert writer.finish()["item-0001.wav"] == wav_header(24_000, 150) + pcm(100) + pcm(50, 1)
+
+
+def test_audio_that_goes_around_the_end_of_a_ring_is_whole(writer: Writer) -> None:
+    writer.decoder = deltaring.Decoder(seconds=0.01)  # 240 samples
+    track = writer.decoder.decode(audio_frame(pcm(400), item_id="i")).track  # type: ignore[union-attr]
+    track.ring.read(150)
+    writer.give(pcm(300, 1))
+    assert writer.finish()["item-0001.wav"][44:] == pcm(400)[300:] + pcm(300, 1)
+
+
 def test_more_items_at_a_time_than_files_may_be_open(writer: Writer) -> None:
     writer.decoder = deltaring.Decoder(max_tracks=200)
     for turn in range(3):
@@ -156,6 +170,15 @@ def test_each_item_is_resampled_and_the_whole_is_their_sum(tmp_path: Path) -> No
         (1_601, 16_000), (1_600, 16_000), (3_201, 16_000),
     ]  # fmt: skip
     assert parts[2][0].tolist() == parts[0][0].tolist() + parts[1][0].tolist()
+
+
+def test_a_resampled_file_is_listed_with_its_own_rate_and_length(tmp_path: Path) -> None:
+    pytest.importorskip("soxr")
+    writer = Writer(tmp_path, rate=16_000)
+    writer.give(pcm(4_800))
+    writer.finish()
+    listed = [(file.sample_rate, file.samples, file.seconds) for file in writer.files.written]
+    assert listed == [(16_000, 1_600, 0.1)] * 2
 
 
 def test_files_are_listed_as_they_were_written(writer: Writer) -> None:

@@ -121,6 +121,12 @@ class LosesTheText(Right):
         return {**event, "delta": ""} if "transcript" in event["type"] else event
 
 
+class CallsZeroFalse(Right):
+    def parse(self, frame: bytes) -> Any:
+        event = super().parse(frame)
+        return {**event, "content_index": False} if event.get("content_index") == 0 else event
+
+
 class ChangesOneBit(Right):
     def decode(self, text: str) -> bytes:
         data = bytearray(super().decode(text))
@@ -273,6 +279,7 @@ def test_what_is_right_is_right(task: str) -> None:
         (AddsPadding, "accepts bad base64: 4 characters and 'A"),
         (SearchesForTheMarker, "raised|bytes of audio too|byte 0 of the audio"),
         (ReturnsTheLastEvent, "is .*, not .*"),
+        (CallsZeroFalse, "content_index is False, not 0"),
         (ChangesOneBit, "byte 1000 of the audio is"),
         (LeavesTheBufferEmpty, "byte 0 of the audio is 0, not"),
         (RemembersTheAnswer, "byte 0 of the audio is"),

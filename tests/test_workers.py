@@ -4,8 +4,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def die_at(item: tuple[int, int]) -> int:
     if number == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def note_and_die(notes: str) -> None:
+    with Path(notes).open("a") as file:
+        file.write("begun\n")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_once(marker: str) -> str:
@@ -119,8 +126,9 @@ def test_no_items_have_no_outcome() -> None:
     assert results(on_processes(double, [], 2)) == {}
 
 
-def test_what_a_function_raises_is_its_outcome() -> None:
-    found = results(on_processes(refuse_odd, range(4), 2))
+@pytest.mark.parametrize("way", [in_this_process, partial(on_processes, jobs=2)])
+def test_what_a_function_raises_is_its_outcome(way: Callable[..., Iterator[Outcome]]) -> None:
+    found = results(way(refuse_odd, range(4)))
     assert {n: str(found[n]) for n in (1, 3)} == {1: "1 is odd", 3: "3 is odd"}
     assert (found[0], found[2]) == (0, 2)
 
@@ -155,6 +163,13 @@ def test_an_item_that_kills_its_worker_is_given_up() -> None:
     assert isinstance(found.pop((7, 7)), WorkerLost)
     assert found == {item: item[0] for item in items if item[0] != 7}
     assert STRIKES == 3
+
+
+def test_an_item_that_kills_its_worker_is_tried_three_times(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    (outcome,) = on_processes(note_and_die, [str(notes)], 1)
+    assert isinstance(outcome.error, WorkerLost)
+    assert notes.read_text().split() == ["begun"] * STRIKES
 
 
 def test_workers_that_are_killed_from_outside_lose_nothing(tmp_path: Path) -> None:
@@ -197,9 +212,10 @@ def test_who_stops_early_waits_for_nothing(tmp_path: Path) -> None:
 def test_workers_that_cannot_start_are_not_the_items_fault(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(PARENT.replace('if __name__ == "__main__":', "if True:"))
-    environment = environment_with(ROOT)
     command = [sys.executable, str(script), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment_with(ROOT), check=False
+    )
     assert result.returncode == 1
     assert "WorkerLost: new processes end before they work" in result.stderr
     assert result.stdout == ""
@@ -232,9 +248,10 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     script.write_text(PARENT)
     folder = tmp_path / "pids"
     folder.mkdir()
-    environment = environment_with(ROOT)
     with subprocess.Popen(
-        [sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, env=environment
+        [sys.executable, str(script), str(folder)],
+        stdout=subprocess.PIPE,
+        env=environment_with(ROOT),
     ) as parent:
         assert parent.stdout is not None
         while len(list(folder.iterdir())) < 2:

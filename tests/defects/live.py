@@ -1,0 +1,198 @@
+"""Defects of what is connected: recorders, adapters, the proxy and the replay server."""
+
+from tests.defects.defect import Defect
+
+_RECORDER = [
+    Defect(
+        "two-threads-in-one-recorder",
+        "Frames of both directions are counted and timed out of order.",
+        "deltaring/recorder.py",
+        '        with self._lock:\n            stamp, size = self._write(frame, "client")\n',
+        '        if self._lock:\n            stamp, size = self._write(frame, "client")\n',
+        "test_recorder.py",
+        race=True,
+    ),
+    Defect(
+        "recording-that-the-group-may-read",
+        "What was said in confidence lies in a file that others may read.",
+        "deltaring/recorder.py",
+        "mode & 0o077",
+        "mode & 0o007",
+        "test_recorder.py",
+    ),
+    Defect(
+        "redaction-not-asked",
+        "Who asked for no audio in the recording gets it.",
+        "deltaring/recorder.py",
+        'audio="audio" in kinds, text="text" in kinds',
+        'text="text" in kinds',
+        "test_recorder.py",
+    ),
+    Defect(
+        "clock-that-is-set",
+        "Where the system's clock is set, times of a recording go back.",
+        "deltaring/recorder.py",
+        "        self._monotonic = monotonic\n",
+        "        self._monotonic = clock\n",
+        "test_recorder.py",
+    ),
+]
+
+_LIVE = [
+    Defect(
+        "lost-connection-taken-for-an-end",
+        "An agent does not notice that the connection broke.",
+        "deltaring/live.py",
+        "    from websockets.exceptions import ConnectionClosedOK\n",
+        "    from websockets.exceptions import ConnectionClosed as ConnectionClosedOK\n",
+        "test_live.py",
+        needs="websockets",
+    ),
+    Defect(
+        "lost-connection-taken-for-an-end-by-aiohttp",
+        "The same with aiohttp.",
+        "deltaring/live.py",
+        "    if websocket.close_code and websocket.close_code not in _NORMAL:\n",
+        "    if False:\n",
+        "test_live.py",
+        needs="aiohttp",
+    ),
+    Defect(
+        "times-that-are-not-the-recordings",
+        "A replay of a recording gives other latencies than the session that was recorded.",
+        "deltaring/live.py",
+        "        at = clock() if recorder is None else recorder.received(frame)\n",
+        "        at = clock()\n        if recorder is not None:\n            recorder.received(frame)\n",
+        "test_live.py",
+        needs="websockets",
+    ),
+    Defect(
+        "message-in-pieces",
+        "A message that comes in several frames is an error for each of them.",
+        "deltaring/live.py",
+        "        return begun if frame.fin else None\n",
+        "        return begun\n",
+        "test_live.py",
+        needs="picows",
+    ),
+]
+
+_PROXY = [
+    Defect(
+        "redirect-that-is-followed",
+        "Credentials go to whatever host a redirect names.",
+        "deltaring/proxy.py",
+        "    def process_redirect(self, exc: Exception) -> Exception:\n        return exc\n",
+        "",
+        "test_proxy.py",
+        needs="websockets",
+    ),
+    Defect(
+        "close-code-lost",
+        "A client does not learn why the server ended the session.",
+        "deltaring/proxy.py",
+        "        await target.close(close.code, close.reason)\n",
+        "        await target.close()\n",
+        "test_proxy.py",
+        needs="websockets",
+    ),
+    Defect(
+        "any-web-page-may-connect",
+        "A page that the user looks at talks to the model through the proxy.",
+        "deltaring/proxy.py",
+        '        if origins and "*" not in self._allowed and not self._allowed.issuperset(origins):\n',
+        "        if not self._allowed.issuperset(()):\n",
+        "test_proxy.py",
+        needs="websockets",
+    ),
+    Defect(
+        "two-sessions-in-one-file",
+        "A second proxy writes into a recording that is there.",
+        "deltaring/proxy.py",
+        "os.O_CREAT | os.O_EXCL | os.O_WRONLY",
+        "os.O_CREAT | os.O_WRONLY",
+        "test_proxy.py",
+        needs="websockets",
+    ),
+    Defect(
+        "recording-that-goes-on-with-a-hole",
+        "After a disk error the recording goes on as if nothing were missing.",
+        "deltaring/proxy.py",
+        "            self.torn = True\n",
+        "            pass\n",
+        "test_proxy.py",
+        needs="websockets",
+    ),
+]
+
+_SERVE = [
+    Defect(
+        "padding-counts-as-audio",
+        "A client that has said all is waited for, since a byte is missing.",
+        "deltaring/script.py",
+        '        return len(text) * 3 // 4 - text[-2:].count("=")\n',
+        "        return len(text) * 3 // 4\n",
+        "test_script.py",
+    ),
+    Defect(
+        "time-that-goes-back",
+        "A recording whose clock was set sends its frames all at once.",
+        "deltaring/script.py",
+        "            self.at += gap if 0 < gap <= _MAX_GAP else 0.0\n",
+        "            self.at += gap\n",
+        "test_script.py",
+    ),
+    Defect(
+        "greeting-that-waits",
+        "A client that spoke at once in the recording is waited for before it is greeted: for ever.",
+        "deltaring/script.py",
+        "        if self._greets(frame):\n            return None\n",
+        "",
+        "test_script.py",
+    ),
+    Defect(
+        "event-that-counts-twice",
+        "One response.create of the client's starts two replies.",
+        "deltaring/inbox.py",
+        "        self._events -= wait.events\n",
+        "        pass\n",
+        "test_inbox.py",
+    ),
+    Defect(
+        "types-without-an-end",
+        "A client that invents types makes the server grow.",
+        "deltaring/inbox.py",
+        "        if event.type in self._events or len(self._events) < _MAX_TYPES:\n",
+        "        if event.type:\n",
+        "test_inbox.py",
+    ),
+    Defect(
+        "api-key-sent-back",
+        "The key that a browser offers as a subprotocol comes back in the handshake.",
+        "deltaring/server.py",
+        "    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None\n",
+        "    return offered[-1] if offered else None\n",
+        "test_server.py",
+        needs="websockets",
+    ),
+    Defect(
+        "any-web-page-may-be-served",
+        "A page that the user looks at reads the recordings.",
+        "deltaring/server.py",
+        '    if origins and "*" not in allowed and not allowed.issuperset(origins):\n',
+        '    if origins and "*" not in allowed and not origins:\n',
+        "test_server.py",
+        needs="websockets",
+    ),
+    Defect(
+        "every-client-gets-the-first-recording",
+        "With several recordings, only one is ever served.",
+        "deltaring/server.py",
+        "        self._sources = cycle(sources)\n",
+        "        self._sources = cycle(sources[:1])\n",
+        "test_server.py",
+        needs="websockets",
+    ),
+]
+
+DEFECTS = [*_RECORDER, *_LIVE, *_PROXY, *_SERVE]
