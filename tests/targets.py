@@ -251,7 +251,7 @@ def _state(session: Session) -> Any:
     said = [*session.transcript.lines()]
     "".join(said).encode()
     turns = [msgspec.structs.asdict(turn) for turn in session.latencies.turns]
-    return deepcopy((session.items, session.responses, session.errors, session.usage, said, turns))
+    return (session.items, session.responses, session.errors, session.usage, said, turns)
 
 
 # --- recording: any bytes -----------------------------------------------------------------------
