@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -439,11 +440,13 @@ def har_file(data: bytes) -> None:
     data = text if _is_har(text) else b'{"log":' + text + b"}"
     whole = Recording(io.BytesIO(data))
     expected = story(whole, iter(whole))
-    with chunks_of(32 + choice):  # longer than a key: longer strings are passed over unseen
+    # Longer than a key, and than numbers: longer strings are passed over unseen, longer numbers end
+    # the reading.
+    with chunks_of(512 + choice):
         small = Recording(Trickle(data, 1 + choice % 7))
         other = story(small, small.views())
     document = _document(data)
-    if document is None:
+    if document is None or _LONG_NUMBER.search(data):
         return
     assert other == expected, (other, expected)
     found = {record[0]: record[2:] for record in expected[0]}
@@ -452,6 +455,9 @@ def har_file(data: bytes) -> None:
         clear = _clear(message)
         assert clear is None or found.get(number) == clear, (number, clear, expected)
         assert number in found or wrong.get(number, path).startswith(path), (path, wrong)
+
+
+_LONG_NUMBER = re.compile(rb"[0-9+.eE-]{512}")
 
 
 def _document(data: bytes) -> Any:
