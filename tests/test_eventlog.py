@@ -312,7 +312,7 @@ def test_long_ids_are_cut(runs: bool) -> None:
 def test_half_a_character_breaks_nothing() -> None:
     half = b'{"type":"a.\\ud83d"}'
     frames = [raw(half), raw(half, "client"), raw(b'{"type":"\xed\xa0\xbd"}')]
-    assert column("type", *frames) == ["a.\ufffd", None, None]
+    assert column("type", *frames) == ["a.\ufffd", "a.\ufffd", None]
 
 
 @pytest.mark.parametrize("type", [None, 5, ["a"], {}])
@@ -374,7 +374,8 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch
             tracemalloc.stop()
         return most
 
-    assert peak(24) < peak(8) + 50_000
+    # 12 are twice what the reader holds: all that is made once is made by then.
+    assert peak(36) < peak(12) + 50_000
 
 
 def test_two_runs_give_the_same_bytes(example: Path, tmp_path: Path) -> None:
