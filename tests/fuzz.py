@@ -85,6 +85,7 @@ def _fuzz(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "max_len": MAX_SIZE,
         "timeout": _HANG,
+        "report_slow_units": _HANG,
         "rss_limit_mb": 2_048,
         "artifact_prefix": f"{CRASHES}/{name}-",
     }

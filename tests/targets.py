@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -251,7 +252,7 @@ def _state(session: Session) -> Any:
     said = [*session.transcript.lines()]
     "".join(said).encode()
     turns = [msgspec.structs.asdict(turn) for turn in session.latencies.turns]
-    return repr((session.items, session.responses, session.errors, session.usage, said, turns))
+    return (session.items, session.responses, session.errors, session.usage, said, turns)
 
 
 # --- recording: any bytes -----------------------------------------------------------------------
@@ -307,6 +308,8 @@ def chunks_of(size: int) -> Iterator[None]:
         lines.CHUNK = har.CHUNK = CHUNK
 
 
+_COMPRESSED = re.compile(rb"\x1f\x8b|\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+
 Story = tuple[list[Any], list[tuple[int, int, str]], str]
 
 
@@ -349,7 +352,7 @@ def recording(data: bytes) -> None:
         assert other == expected, (other, expected)
     for way in WAYS[:-1]:
         _agree(_by_runs(data, way, 1 + choice % 5), expected)
-    if choice % len(WRAPPINGS) < 3 and not data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+    if choice % len(WRAPPINGS) < 3 and not _COMPRESSED.match(data):
         _account(data, expected)
     _rewrite(expected[0])
 
@@ -439,11 +442,13 @@ def har_file(data: bytes) -> None:
     data = text if _is_har(text) else b'{"log":' + text + b"}"
     whole = Recording(io.BytesIO(data))
     expected = story(whole, iter(whole))
-    with chunks_of(32 + choice):  # longer than a key: longer strings are passed over unseen
+    # Longer than a key, and than numbers: longer strings are passed over unseen, longer numbers end
+    # the reading.
+    with chunks_of(512 + choice):
         small = Recording(Trickle(data, 1 + choice % 7))
         other = story(small, small.views())
     document = _document(data)
-    if document is None:
+    if document is None or _LONG_NUMBER.search(data):
         return
     assert other == expected, (other, expected)
     found = {record[0]: record[2:] for record in expected[0]}
@@ -452,6 +457,9 @@ def har_file(data: bytes) -> None:
         clear = _clear(message)
         assert clear is None or found.get(number) == clear, (number, clear, expected)
         assert number in found or wrong.get(number, path).startswith(path), (path, wrong)
+
+
+_LONG_NUMBER = re.compile(rb"[0-9+.eE-]{512}")
 
 
 def _document(data: bytes) -> Any:

@@ -110,6 +110,31 @@ def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
     assert (list(recording), recording.problems) == (RECORDS, [])
 
 
+def test_a_number_that_does_not_end_is_damage_and_is_not_held() -> None:
+    class Digits(io.RawIOBase):
+        """A HAR that begins, and then 8 MB of a number."""
+
+        given = 0
+        head = io.BytesIO(har(*SESSION)[:-2] + b',"x":')
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            count = self.head.readinto(buffer)
+            if not count and self.given < 8_000_000:
+                buffer[:] = b"7" * len(buffer)
+                self.given += len(buffer)
+                return len(buffer)
+            return count
+
+    digits = Digits()
+    recording = Recording(digits, name="rec")  # type: ignore[arg-type]
+    assert list(recording) == RECORDS
+    assert recording.broken == "damaged HAR: a number of more than 262144 digits"
+    assert digits.given < 4_000_000
+
+
 def test_half_a_character_costs_nothing() -> None:
     log = chrome([message("\ud83d")])
     log["log"]["entries"].insert(0, page("<p>\ud83d \ude00"))  # type: ignore[index]

@@ -31,6 +31,7 @@ _TEXT, _BINARY = 1, 2  # opcodes; others are control frames, or -1 for an error 
 _TOKENS = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # what is in one, up to its end
 _QUOTE, _OPEN = b'"{'
+_DIGITS = b"0123456789+-.eE"
 _BOM = b"\xef\xbb\xbf"
 
 _ENTRIES = ["log", "entries", "[]"]
@@ -112,12 +113,21 @@ class HarReader:
             self._feed(stop + 1)
             self.offset = self._base + self._start
             return True
+        if whole:
+            self._check_number()
         self._feed(stop)
         if whole or stop + CHUNK > len(self._text):
             return self._read()
         self._skip_string()
         self._parse(b'""')
         return True
+
+    def _check_number(self) -> None:
+        """Refuse a number that is longer than a chunk: ijson would hold all of it, and look at it
+        from its start again with each piece."""
+        size = len(self._text) - self._start
+        if size >= CHUNK and not self._text[self._start :].strip(_DIGITS):
+            raise ValueError(f"a number of more than {CHUNK} digits")
 
     def _feed(self, stop: int) -> None:
         # Whole strings, in which ijson does not bear half a character; browsers save pages that do.

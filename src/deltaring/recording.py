@@ -32,7 +32,7 @@ from deltaring.frame import (
     without_lone_surrogates,
 )
 from deltaring.har import HarReader, Message, unpack
-from deltaring.lines import CHUNK, Line, LineReader, Source
+from deltaring.lines import Line, LineReader, Source
 from deltaring.pure import appended, spans_audio_delta
 from deltaring.run import ENVELOPE, ROW, Run
 
@@ -49,6 +49,9 @@ _ZSTD_WINDOW_LOG = 27  # 128 MiB, zstd's own default; more would be memory at a 
 # A HAR is an object whose first key is "log"; a text that may still become one is undecided.
 _HAR = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"')
 _UNDECIDED = re.compile(rb'\xef?\xbb?\xbf?\s*(?:\{\s*(?:"(?:l(?:og?)?)?)?)?')
+# Bytes to ask a source for at least. For fewer, readers of the standard library fill buffers of
+# their own, and what is left there is lost if the next read fails.
+_LEAST = io.DEFAULT_BUFFER_SIZE + 1
 _MAX_UNDECIDED = 4_096  # bytes; what writes HAR files puts some 20 before the key
 
 
@@ -393,7 +396,7 @@ class _Stream:
 
     def readinto1(self, buffer: memoryview) -> int:
         if not self._head:
-            if len(buffer) > io.DEFAULT_BUFFER_SIZE:
+            if len(buffer) >= _LEAST:
                 return self._read(buffer)
             self._head = self._more()
         count = min(len(buffer), len(self._head))
@@ -402,14 +405,11 @@ class _Stream:
         return count
 
     def _more(self) -> bytes:
-        piece = bytearray(CHUNK)
+        piece = bytearray(_LEAST)
         return bytes(piece[: self._read(memoryview(piece))])
 
     def _read(self, buffer: memoryview) -> int:
-        """Read into a buffer that is longer than those of the standard library.
-
-        They fill their own for a shorter one; what they have left is lost if the next read fails.
-        """
+        """Read into a buffer of at least _LEAST bytes."""
         if self.broken:
             return 0
         try:
