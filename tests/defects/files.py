@@ -88,8 +88,8 @@ _RECORDING = [
         "first-bytes-lost",
         "What was read to recognise the format is missing.",
         "deltaring/recording.py",
-        "        if not self._head:\n            return self._read(buffer)\n",
-        "        if self._source:\n            return self._read(buffer)\n",
+        "        source = io.BufferedReader(_Pushback(head, source))\n",
+        "        source = io.BufferedReader(_Pushback(head[4:], source))\n",
         "test_recording.py",
     ),
     Defect(
