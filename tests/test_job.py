@@ -119,6 +119,24 @@ def test_what_was_begun_again_and_not_ended_is_not_done(tmp_path: Path, jobs: in
     assert tree(out) == expected
 
 
+def test_a_row_does_not_speak_of_outputs_that_were_replaced_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, out = write_sessions(tmp_path / "in", 1), tmp_path / "out"
+    run(names, out, Output())
+    expected, replay_one = tree(out), job.replay_one
+
+    def replay_and_stop(task: job.Task) -> Row:
+        replay_one(task)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(job, "replay_one", replay_and_stop)
+        run(names, out, NO_AUDIO)
+    assert run(names, out, Output()).done == 1
+    assert tree(out) == expected
+
+
 def test_who_is_ended_at_work_leaves_nothing_behind(tmp_path: Path) -> None:
     names = write_sessions(tmp_path / "in", 8)
     (tmp_path / "in" / "000.jsonl").write_bytes(b"nonsense\n")

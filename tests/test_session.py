@@ -459,3 +459,13 @@ def test_a_run_is_worth_as_much_as_its_deltas(rows: int) -> None:
         by_line.receive(line.frame, line.time)
     assert state_of(by_run) == state_of(by_line)
     assert by_run.latencies.turns[0].audible is not None
+
+
+def test_a_run_without_times_leaves_them_unknown() -> None:
+    state, rows = Session(), np.empty(9, deltaring.ROW)
+    lines = b"".join(audio_frame(pcm(600), response_id="r") + b"\n" for _ in range(3))
+    run = state.decoder.scan(lines, rows)
+    state.apply_run(run)
+    turn = state.latencies.turns[-1]
+    assert (len(run.rows), state.responses[0].first_audio) == (3, None)
+    assert (turn.first_audio, turn.audible) == (None, None)

@@ -200,7 +200,7 @@ _STATE = [
         "deltaring/session.py",
         "                at = None if math.isnan(time) else time\n",
         "                at = time\n",
-        "test_session.py test_run.py",
+        "test_session.py",
     ),
 ]
 
