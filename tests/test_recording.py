@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,19 @@ def frames(data: bytes, **options: int) -> list[bytes]:
 
 
 # --- shapes of lines ----------------------------------------------------------------------------
+
+
+def test_lines_that_are_scanned_are_runs_and_the_others_records_in_order() -> None:
+    decoder, rows = deltaring.Decoder(), np.empty(9, deltaring.ROW)
+    data = b"\n".join([AUDIO, envelope(AUDIO), TEXT, AUDIO, b"nonsense"]) + b"\n"
+    recording = Recording(io.BytesIO(data), name="rec")
+    told: list[object] = []
+    for part in recording.runs(lambda *lines: decoder.scan(lines[0], rows, *lines[1:])):
+        told.append(part.frame if isinstance(part, Record) else len(part.rows))
+    assert told == [2, TEXT, 1]
+    assert [str(problem) for problem in recording.problems] == [
+        f"rec:5: byte {data.index(b'nonsense')}: not valid JSON: JSON is malformed: invalid character (byte 1)"
+    ]
 
 
 def test_bare_frames_have_no_time() -> None:
