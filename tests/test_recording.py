@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +70,17 @@ def test_the_frame_is_cut_out_where_it_stands() -> None:
 
 
 # --- shapes of lines ----------------------------------------------------------------------------
+
+
+def test_lines_that_are_scanned_are_runs_and_the_others_records_in_order() -> None:
+    decoder, rows = deltaring.Decoder(), np.empty(9, deltaring.ROW)
+    data = b"\n".join([AUDIO, envelope(AUDIO), TEXT, AUDIO, b"nonsense"]) + b"\n"
+    recording = Recording(io.BytesIO(data), name="rec")
+    told: list[object] = []
+    for part in recording.runs(lambda *lines: decoder.scan(lines[0], rows, *lines[1:])):
+        told.append(part.frame if isinstance(part, Record) else len(part.rows))
+    assert told == [2, TEXT, 1]
+    assert [problem.line for problem in recording.problems] == [5]
 
 
 def test_bare_frames_have_no_time() -> None:

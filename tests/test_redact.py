@@ -191,9 +191,11 @@ def test_no_frame_is_too_hostile(name: str) -> None:
     assert kept is data or redaction.withheld
 
 
+# hypothesis also draws texts that stand in the code under test.
+KEYS = st.text().filter(lambda key: key not in ("client_secret", "tools"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
 STEPS = st.lists(
@@ -245,7 +247,7 @@ def test_a_secret_is_blanked_wherever_it_is(
 
 @settings(deadline=None)
 @given(
-    document=st.dictionaries(st.text(), JSON),
+    document=st.dictionaries(KEYS, JSON),
     indent=st.sampled_from([None, 2]),
     ascii=st.booleans(),
 )
