@@ -15,6 +15,7 @@ from deltaring.job import run
 from deltaring.journal import Failed, Journal, Output
 from deltaring.ray_executor import RayExecutor
 from deltaring.workers import STRIKES, on_executor
+from tests.command import environment_with
 from tests.conftest import ROOT
 from tests.jobs import replay_or_die, tree, wait_to_be_killed, wait_until, write_sessions
 from tests.test_workers import die_once, refuse_odd, results
@@ -117,11 +118,11 @@ def output_of(script: str, *arguments: str, folder: Path, mark: str = "") -> str
 
     mark: stands in the environment of the script, and of what it starts.
     """
-    own = {name: value for name, value in os.environ.items() if name not in QUIET}
+    own = {key: value for key, value in environment_with(ROOT).items() if key not in QUIET}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, *arguments],
         cwd=folder,
-        env={**own, "PYTHONPATH": str(ROOT), "MARK": mark},
+        env={**own, "MARK": mark},
         capture_output=True,
         text=True,
         timeout=120,
@@ -201,6 +202,14 @@ def test_shutdown_waits_for_what_was_submitted(executor: RayExecutor) -> None:
     with RayExecutor("local") as guest:
         futures = [guest.submit(abs, -number) for number in range(9)]
     assert [future.result(timeout=0) for future in futures] == list(range(9))
+
+
+def test_a_shutdown_may_leave_what_was_submitted_at_work(executor: RayExecutor) -> None:
+    guest = RayExecutor("local")
+    future = guest.submit(abs, -1)
+    guest.shutdown(wait=False)
+    assert future.result(timeout=60) == 1
+    assert not future.cancel()  # it is done
 
 
 def test_nothing_is_taken_after_the_shutdown(executor: RayExecutor) -> None:
