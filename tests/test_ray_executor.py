@@ -204,6 +204,14 @@ def test_shutdown_waits_for_what_was_submitted(executor: RayExecutor) -> None:
     assert [future.result(timeout=0) for future in futures] == list(range(9))
 
 
+def test_a_shutdown_may_leave_what_was_submitted_at_work(executor: RayExecutor) -> None:
+    guest = RayExecutor("local")
+    future = guest.submit(abs, -1)
+    guest.shutdown(wait=False)
+    assert future.result(timeout=60) == 1
+    assert not future.cancel()  # it is done
+
+
 def test_nothing_is_taken_after_the_shutdown(executor: RayExecutor) -> None:
     guest = RayExecutor("local")
     guest.shutdown()
