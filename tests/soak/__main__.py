@@ -22,6 +22,9 @@ GROWTH = 4 * MIB
 
 BAD_GROWTH = 1 * MIB
 
+_BAD_WARM = 100_000
+"""Bad frames until all that is remembered of them is full: 1,000 problems, 1,024 items, ids."""
+
 _WARM = 1.0
 """Hours of a life until it is warm: a session lasts an hour at most. What is remembered of a life
 (1,024 turns, 2^20 characters) is full after some six, so that counts as growth."""
@@ -79,7 +82,7 @@ def bad(count: float) -> Outcome:
 
     def look(left: int) -> None:
         watch.look()
-        if not watch.is_warm and count - left >= count / 10:
+        if not watch.is_warm and count - left >= min(_BAD_WARM, count / 2):
             watch.warm_up()
 
     taster, recording = tasted(round(count), 2_000, look)
