@@ -26,8 +26,9 @@ _BAD_WARM = 100_000
 """Bad frames until all that is remembered of them is full: 1,000 problems, 1,024 items, ids."""
 
 _WARM = 1.0
-"""Hours of a life until it is warm: a session lasts an hour at most. What is remembered of a life
-(1,024 turns, 2^20 characters) is full after some six, so that counts as growth."""
+"""Hours of a life until it is warm, or a twenty-fourth of it, if that is longer: a session lasts an
+hour at most. What is remembered of a life (1,024 turns, 2^20 characters) is full after some six
+hours, so of a day that counts as growth."""
 
 
 def life(hours: float, thread: bool = False) -> Outcome:
@@ -38,7 +39,7 @@ def life(hours: float, thread: bool = False) -> Outcome:
     for tenth in range(1, round(hours * 10) + 1):
         agent.run(round(tenth * DELTAS_PER_HOUR / 10))
         watch.look()
-        if tenth == round(10 * min(_WARM, hours / 2)):
+        if tenth == round(10 * min(max(_WARM, hours / 24), hours / 2)):
             watch.warm_up()
     outcome.broken += agent.close()
     seconds = time.perf_counter() - start
