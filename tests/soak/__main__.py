@@ -13,7 +13,7 @@ from deltaring.kernel import NAME
 from deltaring.pool import HISTORY
 from tests.soak.bad import tasted
 from tests.soak.life import DELTAS_PER_HOUR, Life
-from tests.soak.memory import MIB, Watch
+from tests.soak.memory import MIB, HeapWatch, Watch
 from tests.soak.outcome import Outcome
 from tests.soak.replies import WAYS
 
@@ -79,14 +79,16 @@ def thread(hours: float) -> Outcome:
 
 def bad(count: float) -> Outcome:
     """Decode bad frames."""
-    outcome, watch, start = Outcome(), Watch(), time.perf_counter()
+    outcome, watch, heap, start = Outcome(), Watch(), HeapWatch(), time.perf_counter()
 
     def look(left: int) -> None:
-        watch.look()
-        if not watch.is_warm and count - left >= min(_BAD_WARM, count / 2):
-            watch.warm_up()
+        for each in (watch, heap):
+            each.look()
+            if not each.is_warm and count - left >= min(_BAD_WARM, count / 2):
+                each.warm_up()
 
     taster, recording = tasted(round(count), 2_000, look)
+    heap.close()
     stats = taster.session.decoder.stats
     outcome.tell(
         frames=stats.frames,
@@ -100,7 +102,8 @@ def bad(count: float) -> Outcome:
     )
     if taster.raised != stats.invalid:
         outcome.broken.append(f"{taster.raised:,} raised, {stats.invalid:,} kept")
-    outcome.expect_memory("memory", watch, BAD_GROWTH)
+    outcome.expect_memory("allocated", heap, BAD_GROWTH)
+    outcome.expect_memory("memory", watch, GROWTH)
     return outcome
 
 

@@ -18,6 +18,10 @@ from tests.wire import audio_frame, frame, pcm
 MAX_FRAME = 1 << 16
 """So that frames that are too large cost little."""
 
+_SMALL = {"max_items": 64, "max_responses": 64, "max_text": 1 << 16}
+"""What a session remembers of those frames that are none the worse for their huge ids: little, so
+that it is full before growth is measured."""
+
 _AUDIO = audio_frame(pcm(960))
 _KNOWN = [
     "session.created", "session.updated", "conversation.item.created", "conversation.item.added",
@@ -41,7 +45,7 @@ class BadFrames:
         self.kinds: list[Callable[[], bytes]] = [
             self.cut_off, self.noise, self.other_text, self.no_object, self.wrong_values,
             self.wrong_values, self.two_types, self.bad_base64, self.bad_base64, self.too_large,
-            self.too_deep, self.unknown, self.unknown, self.bad_ids, self.huge_ids,
+            self.too_deep, self.unknown, self.unknown, self.bad_ids, self.huge_ids, self.huge_ids,
         ]  # fmt: skip
 
     def __iter__(self) -> Iterator[bytes]:
@@ -130,7 +134,7 @@ class Taster(io.RawIOBase):
         self.left = count
         self._line = b""
         self.raising = Decoder(max_frame=MAX_FRAME)
-        self.session = Session(Decoder(max_frame=MAX_FRAME, on_invalid="keep"))
+        self.session = Session(Decoder(max_frame=MAX_FRAME, on_invalid="keep"), **_SMALL)
         self.playback = Playback(self.session.decoder, 24_000)
         self._out = np.empty(480, np.int16)
         self.raised = 0
