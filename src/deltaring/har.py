@@ -174,25 +174,30 @@ class HarReader:
     def _take(self) -> Message | None:
         """Cut out the message that was found; None where the text ends within it."""
         offset = self._base + self._start - 1
-        while not (stop := self._end_of_object()) and len(self._text) - self._start <= self._limit:
+        size, depth = self._measure(0, 1)
+        while depth and len(self._text) - self._start <= self._limit:
             if not self._read():
                 return None
-        if (stop or len(self._text)) - self._start > self._limit:
+            size, depth = self._measure(size, depth)
+        if (len(self._text) - self._start if depth else size) > self._limit:
             return Message(self._entry, self._number, offset, None)  # passed over on the way on
-        text = b"{%s" % memoryview(self._text)[self._start : stop]
-        self._start = stop - 1  # the parser gets `{}`
+        text = b"{%s" % memoryview(self._text)[self._start : self._start + size]
+        self._start += size - 1  # the parser gets `{}`
         return Message(self._entry, self._number, offset, text)
 
-    def _end_of_object(self) -> int:
-        """Return where the object ends that begins before _start; 0 where its end is not read."""
-        at, depth = self._start, 1
+    def _measure(self, size: int, depth: int) -> tuple[int, int]:
+        """Go on, over what was read since, to the end of the object that begins before _start.
+
+        Takes and returns how many of its bytes were looked at, and how many braces are open.
+        """
+        at = self._start + size
         while depth:
             at = _TOKENS.match(self._text, at).end()  # type: ignore[union-attr]
             if at == len(self._text) or self._text[at] == _QUOTE:
-                return 0
+                break
             depth += 1 if self._text[at] == _OPEN else -1
             at += 1
-        return at
+        return at - self._start, depth
 
     def _skip_string(self) -> None:
         """Pass over the string that begins at _start."""
