@@ -13,7 +13,7 @@ import numpy as np
 
 from deltaring import Decoder, FrameError, Playback, Session
 from deltaring.recording import Recording
-from tests.wire import audio_frame, frame, pcm
+from tests.wire import audio_frame, frame, pcm, session
 
 MAX_FRAME = 1 << 16
 """So that frames that are too large cost little."""
@@ -153,6 +153,10 @@ class Taster(io.RawIOBase):
         self._line = self._line[count:]
         return count
 
+    def reconnect(self) -> None:
+        """Begin another session: tracks that nothing ended are over, and their long ids can go."""
+        self._taste(session())
+
     def _taste(self, raw: bytes) -> None:
         try:
             event = self.raising.decode(raw)
@@ -166,12 +170,17 @@ class Taster(io.RawIOBase):
 
 
 def tasted(count: int, every: int, look: Callable[[int], None]) -> tuple[Taster, Recording]:
-    """Taste so many bad frames; `look(left)` is called after about each `every` of them."""
+    """Taste so many bad frames; after about each `every` of them `look(left)` is called.
+
+    A new session begins before that: what is remembered of tracks that have not ended is bounded,
+    but comes and goes by a MiB.
+    """
     taster = Taster(iter(BadFrames()), count)
     recording = Recording(io.BufferedReader(taster), name="bad", max_frame=MAX_FRAME)
     due = count - every
     for _ in recording.views():
         if taster.left <= due:
+            taster.reconnect()
             look(taster.left)
             due -= every
     return taster, recording
