@@ -32,6 +32,7 @@ _TOKENS = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # what is in one, up to its end
 _QUOTE, _OPEN = b'"{'
 _DIGITS = b"0123456789+-.eE"
+_MAX_NUMBER = CHUNK  # characters: as much as is read at a time
 _BOM = b"\xef\xbb\xbf"
 
 _ENTRIES = ["log", "entries", "[]"]
@@ -123,11 +124,11 @@ class HarReader:
         return True
 
     def _check_number(self) -> None:
-        """Refuse a number that is longer than a chunk: ijson would hold all of it, and look at it
-        from its start again with each piece."""
+        """Refuse a number that does not end: ijson would hold all of it, and look at it from its
+        start again with each piece."""
         size = len(self._text) - self._start
-        if size >= CHUNK and not self._text[self._start :].strip(_DIGITS):
-            raise ValueError(f"a number of more than {CHUNK} digits")
+        if size >= _MAX_NUMBER and not self._text[self._start :].strip(_DIGITS):
+            raise ValueError(f"a number of more than {_MAX_NUMBER} digits")
 
     def _feed(self, stop: int) -> None:
         # Whole strings, in which ijson does not bear half a character; browsers save pages that do.
