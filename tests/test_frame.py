@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 import deltaring
-from deltaring.frame import MAX_DEPTH, as_bytes, check_depth, parse_refused, read_ids
+from deltaring.frame import (
+    MAX_DEPTH,
+    as_bytes,
+    check_depth,
+    decode_mended,
+    parse_refused,
+    read_ids,
+)
 from tests.wire import frame, response, session
 
 NUL = b"\0"
@@ -363,3 +370,26 @@ def test_msgspec_errors_never_escape() -> None:
     for text in (b"{", b"[]", b'{"type":"error"}'):
         with pytest.raises(deltaring.FrameError):
             deltaring.decode(text)
+
+
+# --- what others decode ---------------------------------------------------------------------------
+
+PAIR = msgspec.json.Decoder(tuple[str, int])
+
+
+@pytest.mark.parametrize(
+    "text", [rb'["\ud83d",1]', memoryview(rb'["\ud83d",1]'), b'["\xef\xbf\xbd",1]']
+)
+def test_who_decodes_mended_gets_half_a_character_as_the_decoder_does(text: bytes) -> None:
+    assert decode_mended(PAIR, text) == ("\ufffd", 1)
+
+
+@pytest.mark.parametrize("text", [rb'["\ud83d",', b'["a",', b""])
+def test_what_is_no_json_is_none_once_mended(text: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_mended(PAIR, text)
+
+
+def test_what_does_not_fit_is_said_of_the_text_as_it_came() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"at `\$\[1\]`"):
+        decode_mended(PAIR, b'["a","b"]')
