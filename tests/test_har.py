@@ -243,6 +243,13 @@ def test_a_broken_message_is_named_and_the_rest_is_read(wrong: object, reason: s
     assert reason in problem
 
 
+def test_a_message_that_is_no_json_costs_only_itself() -> None:
+    data = har(message("x"), message(TEXT)).replace(b'"x"', b"x")
+    records, (problem,) = read(data)
+    assert [record.frame for record in records] == [TEXT.encode()]
+    assert "_webSocketMessages[0]: not valid JSON" in problem
+
+
 def test_a_frame_that_the_decoder_refuses_is_named_by_its_message() -> None:
     data = json.dumps(chrome(SESSION, [*SESSION, message("nonsense")])).encode()
     report = inspect(Recording(io.BytesIO(data), name="rec"))
