@@ -8,7 +8,7 @@ import pytest
 import deltaring
 from deltaring.pure import appended, spans_audio_delta
 from tests.kernels import decoder_of
-from tests.wire import OTHER_LAYOUTS, audio_frame, pcm
+from tests.wire import OTHER_LAYOUTS, audio_done, audio_frame, pcm
 
 
 @pytest.mark.parametrize("layout", OTHER_LAYOUTS)
@@ -23,6 +23,16 @@ def test_what_is_unread_stays_where_it_is() -> None:
     for data in (first, second):
         event = decoder.decode(audio_frame(data))
     assert event.track.ring.read(300).tobytes() == first + second  # type: ignore[union-attr]
+
+
+def test_what_finds_no_memory_is_dropped_and_asks_for_some_each_time() -> None:
+    decoder = decoder_of("pure", max_tracks=1)
+    decoder.decode(audio_frame(pcm(300), response_id="resp_a"))  # unread: it keeps the memory
+    frame = audio_frame(pcm(300), response_id="resp_b")
+    assert [decoder.decode(frame).dropped for _ in "12"] == [150, 150]  # type: ignore[union-attr]
+    decoder.decode(audio_done("resp_a", "item_E4ySyzEXmG1cqrBzxotNa"))
+    assert decoder._pool.route is None
+    assert decoder.stats.fast == 3
 
 
 def test_spans_says_where_a_frame_ends() -> None:
