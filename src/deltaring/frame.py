@@ -279,7 +279,7 @@ def _parse_loosely(text: bytes, cls: type[Event]) -> ServerEvent:
 def _field_value(cls: type[Event], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
     """Decode one field as declared, or as it comes if it is an open one.
 
-    Raises SchemaError, and InvalidJSON for text that is no UTF-8: until now it was skipped over.
+    Raises SchemaError, and InvalidJSON for text that is no UTF-8, which was passed over before.
     """
     kind = field.type
     try:

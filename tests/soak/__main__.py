@@ -197,8 +197,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("run", nargs="?", choices=list(RUNS), default="life")
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--hours", type=float, dest="amount", help="of audio: life, thread")
-    amount.add_argument("--count", type=float, dest="amount", help="of frames or replies")
+    amount.add_argument(
+        "--hours", type=float, dest="amount", help="of audio: life, thread, sockets"
+    )
+    amount.add_argument(
+        "--count",
+        type=float,
+        dest="amount",
+        help="of frames, replies or connections: bad, replies, visits",
+    )
     options = parser.parse_args()
     run, usual = RUNS[options.run]
     outcome = run(usual if options.amount is None else options.amount)
